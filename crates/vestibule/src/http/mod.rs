@@ -1,1 +1,1 @@
-//! (being written)
+//! The edge in: the only module that knows tower and axum.

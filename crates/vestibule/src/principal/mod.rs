@@ -1,1 +1,254 @@
-//! (being written)
+//! 3. [`VerifiedToken`] → [`Principal`]: who calls, and for which account.
+//!
+//! A verified token says who the *provider* thinks is calling. A principal adds what only we
+//! know: the local user or service client, its account, and whether either is suspended.
+//! [`Resolver`] is the only place that makes one.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `user.rs` | a person: Authress user → local user, tenant rule, status |
+//! | `provisioning.rs` | a person's first visit: tenant → account → new local user |
+//! | `machine.rs` | a service client: `client_id` → account |
+//! | `local.rs` | what the directory said, remembered until it changes |
+
+mod local;
+mod machine;
+mod provisioning;
+mod resolver;
+mod user;
+
+use std::{fmt, sync::Arc};
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use uuid::Uuid;
+
+pub(crate) use self::local::LocalFacts;
+pub use self::resolver::Resolver;
+use crate::{
+    clock::Timestamp,
+    error::{Reason, Refusal, RefusedCaller},
+    store::{Account, Status, User},
+    tenancy::SessionScope,
+    token::VerifiedToken,
+};
+
+/// Whether a person or a piece of software is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrincipalKind {
+    /// A person, signed in through the provider.
+    User,
+    /// A service client, which signs its own tokens.
+    Machine,
+}
+
+impl PrincipalKind {
+    /// `user` or `machine`, as on the wire and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+impl fmt::Display for PrincipalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The caller and its account.
+///
+/// For a service client the user is made of predefined values: its id is the client's, its
+/// Authress user id the `client_id`, its role `service_client`; it has no e-mail.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserWithAccount {
+    /// The local user, or the service client in a user's form.
+    pub user: User,
+    /// The account that it belongs to.
+    pub account: Account,
+}
+
+/// What the application may know of the token. The token itself is not kept.
+#[derive(Clone, Debug)]
+pub struct TokenFacts {
+    /// `iss`, one of the configured issuers or the service client's own.
+    pub issuer: Arc<str>,
+    /// The application or service client that holds the token.
+    pub client_id: Arc<str>,
+    /// Scopes: those the provider granted to a user, those registered here for a machine.
+    pub scopes: Arc<[Arc<str>]>,
+    /// `exp`.
+    pub expires_at: Timestamp,
+}
+
+impl Serialize for TokenFacts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut token = serializer.serialize_struct("TokenFacts", 4)?;
+        token.serialize_field("issuer", &self.issuer)?;
+        token.serialize_field("client_id", &self.client_id)?;
+        token.serialize_field("scopes", &self.scopes)?;
+        token.serialize_field("expires_at", &self.expires_at)?;
+        token.end()
+    }
+}
+
+/// An authenticated caller with its account. Cheap to clone.
+///
+/// Only [`Resolver`] makes one, and only from a [`VerifiedToken`]. Its JSON form is the answer
+/// of `GET /v1/me`.
+#[derive(Clone)]
+pub struct Principal {
+    caller: Arc<Caller>,
+    token: TokenFacts,
+    /// The request's session, when the principal was made for a request.
+    scope: Option<Arc<SessionScope>>,
+}
+
+/// The part of a principal that is the same for all of its tokens.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) kind: PrincipalKind,
+    pub(crate) identity: UserWithAccount,
+}
+
+impl Principal {
+    fn new(caller: Arc<Caller>, token: &VerifiedToken, scopes: Arc<[Arc<str>]>) -> Self {
+        let token = TokenFacts {
+            issuer: Arc::clone(token.issuer()),
+            client_id: Arc::clone(token.client_id()),
+            scopes,
+            expires_at: token.expires_at(),
+        };
+        Self {
+            caller,
+            token,
+            scope: None,
+        }
+    }
+
+    /// The same principal, whose sessions are those of one request.
+    pub(crate) fn within(mut self, scope: Arc<SessionScope>) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Arc<SessionScope>> {
+        self.scope.as_ref()
+    }
+
+    /// User or machine.
+    pub fn kind(&self) -> PrincipalKind {
+        self.caller.kind
+    }
+
+    /// The user and its account together.
+    pub fn user_with_account(&self) -> &UserWithAccount {
+        &self.caller.identity
+    }
+
+    /// The local user; for a machine, predefined values.
+    pub fn user(&self) -> &User {
+        &self.caller.identity.user
+    }
+
+    /// The account that the caller belongs to.
+    pub fn account(&self) -> &Account {
+        &self.caller.identity.account
+    }
+
+    /// Facts of the token.
+    pub fn token(&self) -> &TokenFacts {
+        &self.token
+    }
+
+    /// Refuses callers without this role.
+    ///
+    /// # Errors
+    /// `insufficient_role` (403).
+    pub fn require_role(&self, role: &str) -> Result<(), Refusal> {
+        if self.user().role == role {
+            Ok(())
+        } else {
+            Err(self.refusal(Reason::InsufficientRole))
+        }
+    }
+
+    /// Refuses callers whose token lacks this scope. A machine has the scopes registered for it
+    /// here; those that it wrote into its own token grant nothing.
+    ///
+    /// # Errors
+    /// `insufficient_scope` (403).
+    pub fn require_scope(&self, scope: &str) -> Result<(), Refusal> {
+        if self.token.scopes.iter().any(|granted| &**granted == scope) {
+            Ok(())
+        } else {
+            Err(self.refusal(Reason::InsufficientScope))
+        }
+    }
+
+    pub(crate) fn refusal(&self, reason: Reason) -> Refusal {
+        Refusal {
+            reason,
+            caller: Some(self.caller.as_refused(&self.token.client_id)),
+        }
+    }
+}
+
+impl Caller {
+    pub(crate) fn account_id(&self) -> Uuid {
+        self.identity.account.id
+    }
+
+    /// The caller as a refusal names it in its own account's activity.
+    fn as_refused(&self, client_id: &Arc<str>) -> RefusedCaller {
+        RefusedCaller {
+            account_id: self.account_id(),
+            user_id: (self.kind == PrincipalKind::User).then_some(self.identity.user.id),
+            client_id: Some(Arc::clone(client_id)),
+        }
+    }
+
+    /// Suspension, asked again on every request. The account's state outranks the caller's.
+    fn admit(&self, token: &VerifiedToken) -> Result<(), Refusal> {
+        let suspended = match (
+            self.kind,
+            self.identity.account.status,
+            self.identity.user.status,
+        ) {
+            (_, Status::Suspended, _) => Some(Reason::AccountSuspended),
+            (PrincipalKind::User, _, Status::Suspended) => Some(Reason::UserSuspended),
+            (PrincipalKind::Machine, _, Status::Suspended) => Some(Reason::ClientSuspended),
+            (_, Status::Active, Status::Active) => None,
+        };
+        match suspended {
+            None => Ok(()),
+            Some(reason) => Err(Refusal {
+                reason,
+                caller: Some(self.as_refused(token.client_id())),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal")
+            .field("kind", &self.kind())
+            .field("user", &self.user().id)
+            .field("account", &self.account().id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Principal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = serializer.serialize_struct("Principal", 4)?;
+        body.serialize_field("kind", &self.kind())?;
+        body.serialize_field("user", self.user())?;
+        body.serialize_field("account", self.account())?;
+        body.serialize_field("token", &self.token)?;
+        body.end()
+    }
+}

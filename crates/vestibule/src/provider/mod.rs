@@ -1,1 +1,14 @@
-//! (being written)
+//! The edge out: everything that talks to the identity provider, and what it said last.
+
+pub mod access_key;
+mod answers;
+
+pub use self::answers::{AuthressClient, AuthressTenant, AuthressUser, Found, ProviderError};
+
+pub use self::authress::AuthressApi;
+pub use self::key_sets::KeySets;
+pub(crate) use self::profiles::{TenantCache, UserCache};
+
+mod authress;
+mod key_sets;
+mod profiles;

@@ -1,1 +1,45 @@
-//! (being written)
+//! Settings: environment variables, or the same names in lower case in a TOML file; the
+//! environment wins. Every problem is reported at once, by name, with what to do.
+//!
+//! A command reads only the sections that it uses: [`ProviderSettings`], [`DatabaseSettings`].
+
+mod database;
+mod provider;
+mod reader;
+
+pub use self::database::{DatabaseSettings, Tenancy};
+pub use self::provider::{ProviderSettings, Provisioning};
+pub use self::reader::{Secret, SettingProblem, SettingsError, SettingsReader};
+
+/// Everything that the library needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The identity provider, its tokens, and what is remembered of both.
+    pub provider: ProviderSettings,
+    /// The database and how accounts are kept apart in it.
+    pub database: DatabaseSettings,
+}
+
+impl Settings {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// All problems together.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(SettingsReader::from_env())
+    }
+
+    /// Reads both sections from `reader`.
+    ///
+    /// # Errors
+    /// All problems together.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, SettingsError> {
+        let provider = ProviderSettings::read(&mut reader);
+        let database = DatabaseSettings::read(&mut reader);
+        reader.finish()?;
+        match (provider, database) {
+            (Some(provider), Some(database)) => Ok(Self { provider, database }),
+            _ => Err(SettingsError::default()),
+        }
+    }
+}

@@ -1,1 +1,123 @@
-//! (being written)
+//! 2. [`BearerToken`](crate::bearer::BearerToken) → [`VerifiedToken`]: what the token says, and that it was entitled to say it.
+//!
+//! RFC 7519 (JWT), RFC 8725 (best practice), RFC 9068 (access tokens); Authress' own shapes.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+
+use crate::{clock::Timestamp, error::Reason};
+
+/// Whether the provider or the service client itself signed the token: decided by whose keys
+/// verified it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenClass {
+    /// Signed by the provider for a person.
+    User,
+    /// Signed by a service client for itself.
+    Machine,
+}
+
+/// Names one set of verification keys. A `kid` means something only within its set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeySetId {
+    /// The keys of one configured issuer of user tokens.
+    Issuer(Arc<str>),
+    /// The keys of one service client, by its `client_id`.
+    Client(Arc<str>),
+}
+
+/// Where the verifier gets keys from.
+pub trait KeySource: Send + Sync + fmt::Debug + 'static {
+    /// The key `kid` of the set.
+    ///
+    /// Fails with [`Reason::UnknownKey`] or [`Reason::ProviderUnavailable`].
+    fn key<'a>(
+        &'a self,
+        set: &'a KeySetId,
+        kid: &'a str,
+    ) -> BoxFuture<'a, Result<VerifyingKey, Reason>>;
+}
+
+/// An Ed25519 public key, ready for use. Cheap to clone.
+pub type VerifyingKey = Arc<ed25519_dalek::VerifyingKey>;
+
+/// Which service clients are registered here.
+pub trait RegisteredClients: Send + Sync + fmt::Debug + 'static {
+    /// Asked before any call to the provider is made for the client.
+    fn is_registered<'a>(&'a self, client_id: &'a str) -> BoxFuture<'a, Result<bool, Reason>>;
+}
+
+/// Proof that a token was verified, with the facts that it stated. Cheap to clone.
+///
+/// Only the verifier makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedToken(Arc<Facts>);
+
+/// What was verified.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) class: TokenClass,
+    pub(crate) issuer: Arc<str>,
+    pub(crate) subject: Arc<str>,
+    pub(crate) client_id: Arc<str>,
+    pub(crate) authorized_party: Option<Arc<str>>,
+    pub(crate) tenant_candidates: Box<[Arc<str>]>,
+    pub(crate) scopes: Arc<[Arc<str>]>,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+impl VerifiedToken {
+    /// Private to this module's children: the verifier is the only caller.
+    #[allow(dead_code)]
+    fn new(facts: Facts) -> Self {
+        Self(Arc::new(facts))
+    }
+
+    /// Who signed it.
+    pub fn class(&self) -> TokenClass {
+        self.0.class
+    }
+
+    /// `iss`.
+    pub fn issuer(&self) -> &Arc<str> {
+        &self.0.issuer
+    }
+
+    /// `sub`: the Authress user id, or the service client's id.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// `client_id`: the application, or the service client.
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.0.client_id
+    }
+
+    /// `azp`: the connection through which a person signed in.
+    pub fn authorized_party(&self) -> Option<&str> {
+        self.0.authorized_party.as_deref()
+    }
+
+    /// The tenants that the token may be for; empty for machines.
+    pub fn tenant_candidates(&self) -> &[Arc<str>] {
+        &self.0.tenant_candidates
+    }
+
+    /// The scopes that the provider granted to a person; empty for machines, whose own claims
+    /// grant nothing.
+    pub fn scopes(&self) -> &Arc<[Arc<str>]> {
+        &self.0.scopes
+    }
+
+    /// `iat`.
+    pub fn issued_at(&self) -> Timestamp {
+        self.0.issued_at
+    }
+
+    /// `exp`.
+    pub fn expires_at(&self) -> Timestamp {
+        self.0.expires_at
+    }
+}

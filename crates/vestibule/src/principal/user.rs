@@ -1,0 +1,112 @@
+//! A person: Authress user → local user with account.
+//!
+//! In order: the provider's answer (remembered for `USER_CACHE_TTL`), the local user, the tenant
+//! that the token names, suspension. A person without a local user goes on to `provisioning.rs`.
+//! E-mail never finds or links anyone: an address is a claim, an Authress user id is an identity.
+
+use std::sync::Arc;
+
+use super::{Caller, Principal, resolver::Resolver};
+use crate::{
+    error::{Reason, Refusal},
+    provider::{AuthressUser, Found},
+    store::Profile,
+    token::VerifiedToken,
+};
+
+impl Resolver {
+    pub(super) async fn user(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
+        self.remembered.check(token, self.clock.now())?;
+        let profile = match self.users.get(token.subject()).await {
+            Ok(Found::Present(profile)) => profile,
+            Ok(Found::Gone) => return Err(self.gone(token).await),
+            Err(_) => return Err(self.undecided(token).await),
+        };
+        let known = self.local.user(token.subject()).await?;
+        let caller = match known {
+            Some(caller) => {
+                self.require_tenant(&caller, token)?;
+                self.refreshed(caller, &profile).await
+            }
+            None => self.provision(token, &profile).await?,
+        };
+        caller.admit(token)?;
+        Ok(Principal::new(caller, token, Arc::clone(token.scopes())))
+    }
+
+    /// A known user's token must name the tenant of his account.
+    fn require_tenant(&self, caller: &Arc<Caller>, token: &VerifiedToken) -> Result<(), Refusal> {
+        let tenant = caller.identity.account.authress_tenant_id.as_str();
+        let candidates = token.tenant_candidates();
+        let reason = if candidates.is_empty() {
+            if !self.policy.require_tenant {
+                return Ok(());
+            }
+            Reason::UnknownTenant
+        } else if candidates.iter().any(|candidate| &**candidate == tenant) {
+            return Ok(());
+        } else {
+            Reason::TenantMismatch
+        };
+        Err(Refusal {
+            reason,
+            caller: Some(caller.as_refused(token.client_id())),
+        })
+    }
+
+    /// Takes over name, e-mail and picture when the provider has others.
+    async fn refreshed(&self, caller: Arc<Caller>, profile: &Arc<AuthressUser>) -> Arc<Caller> {
+        let user = &caller.identity.user;
+        if user.email == profile.email
+            && user.name == profile.name
+            && user.picture == profile.picture
+        {
+            return caller;
+        }
+        let fresh = profile_of(profile);
+        // The profile is a convenience: a database that cannot take it now refuses nobody.
+        if let Err(error) = self.directory.refresh_profile(user.id, &fresh).await {
+            tracing::warn!(%error, "a changed profile could not be stored");
+        }
+        let mut identity = caller.identity.clone();
+        identity.user.email = fresh.email;
+        identity.user.name = fresh.name;
+        identity.user.picture = fresh.picture;
+        Arc::new(Caller {
+            kind: caller.kind,
+            identity,
+        })
+    }
+
+    /// Authress says that the user no longer exists.
+    async fn gone(&self, token: &VerifiedToken) -> Refusal {
+        let refusal = self.with_local_caller(token, Reason::UnknownUser).await;
+        self.remembered
+            .remember(token, refusal.reason, self.clock.now());
+        refusal
+    }
+
+    /// Authress did not answer, and nothing usable is remembered.
+    async fn undecided(&self, token: &VerifiedToken) -> Refusal {
+        self.with_local_caller(token, Reason::ProviderUnavailable)
+            .await
+    }
+
+    /// The refusal, with the caller's own account where he is known here.
+    async fn with_local_caller(&self, token: &VerifiedToken, reason: Reason) -> Refusal {
+        let known = self.local.user(token.subject()).await.ok().flatten();
+        Refusal {
+            reason,
+            caller: known.map(|caller| caller.as_refused(token.client_id())),
+        }
+    }
+}
+
+/// The provider's answer in the directory's words.
+pub(super) fn profile_of(user: &AuthressUser) -> Profile {
+    Profile {
+        email: user.email.clone(),
+        name: user.name.clone(),
+        picture: user.picture.clone(),
+    }
+}
