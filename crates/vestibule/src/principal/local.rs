@@ -18,17 +18,15 @@ use crate::{
     token::RegisteredClients,
 };
 
-/// Callers kept in memory. Past it the least used are read again from the database.
-const CAPACITY: usize = 100_000;
+/// Users kept in memory. Past it the least used are read again from the database.
+const USERS: usize = 100_000;
+
+/// Service clients kept in memory, unknown ones included: anyone can invent their ids, so they
+/// have a memory of their own.
+const CLIENTS: usize = 10_000;
 
 /// The role of every service client.
 pub(crate) const SERVICE_CLIENT_ROLE: &str = "service_client";
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Key {
-    User(Arc<str>),
-    Client(Arc<str>),
-}
 
 /// A service client as a caller, with the scopes registered for it.
 #[derive(Debug)]
@@ -37,18 +35,13 @@ pub(crate) struct KnownClient {
     pub(crate) scopes: Arc<[Arc<str>]>,
 }
 
-#[derive(Clone)]
-enum Fact {
-    User(Option<Arc<Caller>>),
-    Client(Option<Arc<KnownClient>>),
-}
-
 /// The directory's facts about callers, through a bounded memory.
 #[derive(Debug)]
 pub(crate) struct LocalFacts {
     directory: Directory,
     provider: Arc<str>,
-    facts: Cache<Key, Fact>,
+    users: Cache<Arc<str>, Option<Arc<Caller>>>,
+    clients: Cache<Arc<str>, Option<Arc<KnownClient>>>,
     /// Counts announced changes, so that a read that crossed one is not kept.
     generation: AtomicU64,
 }
@@ -58,58 +51,65 @@ impl LocalFacts {
         Self {
             directory,
             provider,
-            facts: Cache::new(CAPACITY),
+            users: Cache::new(USERS),
+            clients: Cache::new(CLIENTS),
             generation: AtomicU64::new(0),
         }
     }
 
     /// The local user with this Authress user id.
     pub(crate) async fn user(&self, subject: &str) -> Result<Option<Arc<Caller>>, StoreError> {
-        let key = Key::User(subject.into());
-        if let Some(Fact::User(known)) = self.facts.get(&key) {
+        if let Some(known) = self.users.get(subject) {
             return Ok(known);
         }
         let generation = self.generation.load(Ordering::Acquire);
         let found = self.directory.find_user(&self.provider, subject).await?;
         let known = found.map(|(user, account)| Arc::new(Caller::user(user, account)));
-        self.keep(key, Fact::User(known.clone()), generation);
+        self.keep(&self.users, subject, known.clone(), generation);
         Ok(known)
     }
 
     /// The service client registered under this `client_id`.
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<KnownClient>>, StoreError> {
-        let key = Key::Client(id.into());
-        if let Some(Fact::Client(known)) = self.facts.get(&key) {
+        if let Some(known) = self.clients.get(id) {
             return Ok(known);
         }
         let generation = self.generation.load(Ordering::Acquire);
         let found = self.directory.find_client(id).await?;
         let known = found.map(|(client, account)| Arc::new(KnownClient::new(client, account)));
-        self.keep(key, Fact::Client(known.clone()), generation);
+        self.keep(&self.clients, id, known.clone(), generation);
         Ok(known)
     }
 
     /// Forgets what a change may have made wrong.
     pub(crate) fn on_change(&self, change: &Change) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
         match change {
-            Change::User { subject, .. } => {
-                self.facts.remove(&Key::User(subject.as_str().into()));
-            }
+            Change::User { subject, .. } => self.forget_user(subject),
             Change::Client(client_id) => {
-                self.facts.remove(&Key::Client(client_id.as_str().into()));
+                self.generation.fetch_add(1, Ordering::AcqRel);
+                self.clients.remove(client_id.as_str());
             }
             // An account is part of many entries; changes of accounts are rare.
-            Change::Account(_) | Change::Everything => self.facts.clear(),
+            Change::Account(_) | Change::Everything => {
+                self.generation.fetch_add(1, Ordering::AcqRel);
+                self.users.clear();
+                self.clients.clear();
+            }
         }
     }
 
-    fn keep(&self, key: Key, fact: Fact, read_at: u64) {
-        self.facts.insert(key.clone(), fact);
+    /// Reads this user again when next asked.
+    pub(crate) fn forget_user(&self, subject: &str) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.users.remove(subject);
+    }
+
+    fn keep<T: Clone>(&self, facts: &Cache<Arc<str>, T>, key: &str, fact: T, read_at: u64) {
+        facts.insert(key.into(), fact);
         // Checked after the insert: a change announced in between has either removed this entry
         // or is seen here.
         if self.generation.load(Ordering::Acquire) != read_at {
-            self.facts.remove(&key);
+            facts.remove(key);
         }
     }
 }

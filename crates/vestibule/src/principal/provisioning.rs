@@ -41,10 +41,12 @@ impl Resolver {
     /// The account whose tenant vouches for this person.
     async fn vouched_account(&self, token: &VerifiedToken) -> Result<Account, Refusal> {
         if self.policy.provisioning == Provisioning::Off {
-            return Err(Reason::UnknownUser.into());
+            return Err(Reason::ProvisioningOff.into());
         }
-        let [candidate] = token.tenant_candidates() else {
-            return Err(Reason::UnknownTenant.into());
+        let candidate = match token.tenant_candidates() {
+            [candidate] => candidate,
+            [] => return Err(Reason::NoTenant.into()),
+            _ => return Err(Reason::SeveralTenants.into()),
         };
         let tenant = match self.tenants.get(candidate).await {
             Ok(Found::Present(tenant)) => tenant,
@@ -57,7 +59,7 @@ impl Resolver {
             && let Some(connection) = tenant.connection_id.as_deref()
             && token.authorized_party() != Some(connection)
         {
-            return Err(Reason::UnknownTenant.into());
+            return Err(Reason::ConnectionMismatch.into());
         }
         let account = self.directory.find_account_by_tenant(candidate).await?;
         let account = account.ok_or(Reason::UnknownAccount)?;
@@ -80,6 +82,8 @@ impl Resolver {
             profile: profile_of(profile),
         };
         let provisioned = self.directory.provision_user(&new).await?;
+        // What is remembered says that the person is unknown, until the announced change arrives.
+        self.local.forget_user(token.subject());
         if provisioned.created {
             metrics::counter!("vestibule_users_provisioned_total").increment(1);
             tracing::info!(account.id = %account.id, user.id = %provisioned.user.id, "user provisioned");

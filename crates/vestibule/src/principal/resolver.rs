@@ -127,7 +127,13 @@ impl RememberedRefusals {
     pub(super) fn remember(&self, token: &VerifiedToken, reason: Reason, now: Timestamp) {
         let lasting = matches!(
             reason,
-            Reason::UnknownUser | Reason::UnknownTenant | Reason::UnknownAccount
+            Reason::UnknownUser
+                | Reason::ProvisioningOff
+                | Reason::NoTenant
+                | Reason::SeveralTenants
+                | Reason::UnknownTenant
+                | Reason::ConnectionMismatch
+                | Reason::UnknownAccount
         );
         if lasting {
             self.refused.insert(Self::key(token), (reason, now));

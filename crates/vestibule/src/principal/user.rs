@@ -42,7 +42,7 @@ impl Resolver {
             if !self.policy.require_tenant {
                 return Ok(());
             }
-            Reason::UnknownTenant
+            Reason::NoTenant
         } else if candidates.iter().any(|candidate| &**candidate == tenant) {
             return Ok(());
         } else {

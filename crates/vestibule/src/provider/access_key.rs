@@ -177,20 +177,21 @@ fn is_identifier(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
+/// PKCS#8 v1 around 32 fixed bytes; the short ids match no secret scanner.
+#[cfg(test)]
+pub(crate) fn test_key(seed: u8) -> String {
+    let mut der = vec![
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+        0x20,
+    ];
+    der.extend([seed; 32]);
+    format!("sc_own01.k1.test.{}", STANDARD.encode(der))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{test_key as key_text, *};
     use ed25519_dalek::Verifier as _;
-
-    /// PKCS#8 v1 around 32 fixed bytes; the short ids match no secret scanner.
-    pub(super) fn key_text(seed: u8) -> String {
-        let mut der = vec![
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
-            0x04, 0x20,
-        ];
-        der.extend([seed; 32]);
-        format!("sc_own01.k1.test.{}", STANDARD.encode(der))
-    }
 
     #[test]
     fn reads_its_parts_and_both_base64_alphabets() {

@@ -4,10 +4,15 @@
 //! A command reads only the sections that it uses: [`ProviderSettings`], [`DatabaseSettings`].
 
 mod database;
+mod names;
 mod provider;
 mod reader;
+#[cfg(test)]
+mod tests;
+mod url;
 
 pub use self::database::{DatabaseSettings, Tenancy};
+pub use self::names::{SETTINGS, Setting};
 pub use self::provider::{ProviderSettings, Provisioning};
 pub use self::reader::{Secret, SettingProblem, SettingsError, SettingsReader};
 

@@ -1,9 +1,18 @@
 //! Reads single settings and collects what is wrong with them.
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::names;
 
 /// A setting that must not be printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -24,34 +33,259 @@ impl fmt::Debug for Secret {
 pub struct SettingProblem {
     /// The setting's name.
     pub name: String,
-    /// What is wrong and what to do.
+    /// What is wrong and what to do. Never the value of a secret.
     pub problem: String,
 }
 
-/// Everything that is wrong with the settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
-#[error("the settings cannot be used")]
+/// Everything that is wrong with the settings, in the order of reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingsError {
-    /// In the order of reading.
+    /// One entry for each setting that is wrong.
     pub problems: Vec<SettingProblem>,
 }
 
-/// Reads settings from the environment and a file.
-#[derive(Debug, Default)]
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.len() {
+            0 | 1 => f.write_str("a setting cannot be used:")?,
+            number => write!(f, "{number} settings cannot be used:")?,
+        }
+        for SettingProblem { name, problem } in &self.problems {
+            write!(f, "\n  {name}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// Reads settings from the environment and, behind it, a TOML file.
+///
+/// Nothing fails before [`SettingsReader::finish`], which reports all problems together.
 pub struct SettingsReader {
+    environment: Box<dyn Fn(&str) -> Option<OsString> + Send>,
+    file: BTreeMap<String, String>,
     problems: Vec<SettingProblem>,
+}
+
+impl fmt::Debug for SettingsReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettingsReader")
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SettingsReader {
     /// The process's environment.
     pub fn from_env() -> Self {
-        Self::default()
+        Self::from_lookup(|name| env::var_os(name))
+    }
+
+    /// Settings from elsewhere: `lookup` is given a name in upper case.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString> + Send + 'static) -> Self {
+        Self {
+            environment: Box::new(lookup),
+            file: BTreeMap::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Settings from pairs of names and values; for tests and for programs that hold their own.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let pairs: BTreeMap<String, String> = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        Self::from_lookup(move |name| pairs.get(name).map(OsString::from))
+    }
+
+    /// Reads a TOML file as well; what the environment sets wins over it.
+    #[must_use]
+    pub fn with_file(mut self, path: &Path) -> Self {
+        let shown = path.display();
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                self.problem("--config", format!("{shown} cannot be read: {error}"));
+                return self;
+            }
+        };
+        let table = match text.parse::<toml::Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                // The whole message would quote the line, which may hold a secret.
+                let line = error.span().map_or(1, |span| {
+                    text.bytes()
+                        .take(span.start)
+                        .filter(|byte| *byte == b'\n')
+                        .count()
+                        + 1
+                });
+                self.problem("--config", format!("{shown} is not TOML (line {line})"));
+                return self;
+            }
+        };
+        for (key, value) in table {
+            let name = key.to_ascii_uppercase();
+            if key != key.to_ascii_lowercase() || !names::is_known(&name) {
+                self.problem(&key, format!("no such setting: remove it from {shown}"));
+                continue;
+            }
+            match toml_text(&value) {
+                Some(text) => {
+                    self.file.insert(name, text);
+                }
+                None => self.problem(
+                    &key,
+                    "must be text, a number, true or false, or a list of texts".to_owned(),
+                ),
+            }
+        }
+        self
+    }
+
+    /// Notes that a setting is wrong.
+    pub fn problem(&mut self, name: &str, problem: impl Into<String>) {
+        self.problems.push(SettingProblem {
+            name: name.to_owned(),
+            problem: problem.into(),
+        });
+    }
+
+    /// The setting's text; none where it is missing or empty.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        debug_assert!(
+            names::is_known(name),
+            "{name} is not in the list of settings"
+        );
+        let from_environment = match (self.environment)(name).map(OsString::into_string) {
+            Some(Ok(text)) => Some(text).filter(|text| !text.trim().is_empty()),
+            Some(Err(_)) => {
+                self.problem(name, "is not UTF-8");
+                return None;
+            }
+            None => None,
+        };
+        from_environment
+            .or_else(|| {
+                self.file
+                    .get(name)
+                    .filter(|text| !text.trim().is_empty())
+                    .cloned()
+            })
+            .map(|text| text.trim().to_owned())
+    }
+
+    /// A secret, from `NAME` or from the file that `NAME_FILE` names.
+    pub fn secret(&mut self, name: &str) -> Option<Secret> {
+        let file_name = format!("{name}_FILE");
+        match (self.text(name), self.text(&file_name)) {
+            (Some(_), Some(_)) => {
+                self.problem(name, format!("is set twice: keep either it or {file_name}"));
+                None
+            }
+            (Some(text), None) => Some(Secret(text)),
+            (None, Some(path)) => match fs::read_to_string(PathBuf::from(&path)) {
+                Ok(text) if text.trim().is_empty() => {
+                    self.problem(&file_name, format!("{path} is empty"));
+                    None
+                }
+                Ok(text) => Some(Secret(text.trim().to_owned())),
+                Err(error) => {
+                    self.problem(&file_name, format!("{path} cannot be read: {error}"));
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    /// Notes that a required secret is missing.
+    pub fn missing_secret(&mut self, name: &str, meaning: &str) {
+        // A secret that was there but could not be read has been noted already.
+        let noted = self.problems.iter().any(|problem| {
+            problem.name == name || problem.name.strip_suffix("_FILE") == Some(name)
+        });
+        if !noted {
+            self.problem(
+                name,
+                format!("is missing: set it, or {name}_FILE, to {meaning}"),
+            );
+        }
+    }
+
+    /// A setting with a default. None where its value is wrong, which is then noted.
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.text(name) {
+            None => Some(default),
+            Some(text) => self.noted(name, parse(&text)),
+        }
+    }
+
+    /// Takes a result's value, or notes what was wrong with the setting.
+    pub fn noted<T>(&mut self, name: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|problem| self.problem(name, problem)).ok()
+    }
+
+    /// `true` or `false`.
+    pub fn flag(&mut self, name: &str, default: bool) -> Option<bool> {
+        self.parsed(name, default, |text| match text {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err("must be true or false".to_owned()),
+        })
+    }
+
+    /// A plain number of seconds, at least `least`.
+    pub fn seconds(&mut self, name: &str, default: u32, least: Duration) -> Option<Duration> {
+        // Ten years: longer is a mistake, and far from any overflow.
+        const MOST: f64 = 315_360_000.0;
+        self.parsed(name, Duration::from_secs(default.into()), |text| {
+            let seconds = text
+                .parse::<f64>()
+                .ok()
+                .filter(|seconds| (0.0..=MOST).contains(seconds))
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .ok_or("must be a plain number of seconds, such as 60")?;
+            if seconds < least {
+                return Err(format!("must be at least {} seconds", least.as_secs_f64()));
+            }
+            Ok(seconds)
+        })
+    }
+
+    /// A whole number within bounds.
+    pub fn count(&mut self, name: &str, default: u32, least: u32, most: u32) -> Option<u32> {
+        self.parsed(name, default, |text| {
+            text.parse::<u32>()
+                .ok()
+                .filter(|number| (least..=most).contains(number))
+                .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+        })
+    }
+
+    /// Texts between commas, without empty ones.
+    pub fn list(&mut self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The end of reading.
     ///
     /// # Errors
-    /// What was wrong, if anything.
+    /// Everything that was wrong.
     pub fn finish(self) -> Result<(), SettingsError> {
         if self.problems.is_empty() {
             Ok(())
@@ -60,5 +294,20 @@ impl SettingsReader {
                 problems: self.problems,
             })
         }
+    }
+}
+
+fn toml_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Float(number) => Some(number.to_string()),
+        toml::Value::Boolean(flag) => Some(flag.to_string()),
+        toml::Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().filter(|text| !text.contains(',')))
+            .collect::<Option<Vec<_>>>()
+            .map(|texts| texts.join(",")),
+        toml::Value::Datetime(_) | toml::Value::Table(_) => None,
     }
 }

@@ -1,0 +1,189 @@
+//! The names of all settings: the reference that the settings file and the docs are held against.
+
+/// A setting's name, its default as people read it, and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// In the environment; in the file the same in lower case.
+    pub name: &'static str,
+    /// As text; `required` where there is none.
+    pub default: &'static str,
+    /// One sentence.
+    pub meaning: &'static str,
+    /// Whether its value is a secret, which may also come as `NAME_FILE`.
+    pub secret: bool,
+}
+
+const fn open(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting {
+        name,
+        default,
+        meaning,
+        secret: false,
+    }
+}
+
+const fn secret(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting {
+        name,
+        default,
+        meaning,
+        secret: true,
+    }
+}
+
+/// Every setting of the library and the server, in the order of the reference page.
+pub const SETTINGS: &[Setting] = &[
+    open(
+        "AUTHRESS_API_URL",
+        "required",
+        "Authress: your custom domain or API host",
+    ),
+    secret(
+        "AUTHRESS_ACCESS_KEY",
+        "required",
+        "service-client access key used to call Authress",
+    ),
+    open(
+        "AUTHRESS_ISSUERS",
+        "origin of the API URL",
+        "accepted issuers of user tokens, comma-separated",
+    ),
+    open(
+        "AUTHRESS_MACHINE_AUDIENCE",
+        "{account id}.accounts.authress.io",
+        "required `aud` of machine tokens",
+    ),
+    open(
+        "AUTHRESS_TENANT_CLAIM",
+        "aud",
+        "claim that names the tenant",
+    ),
+    open(
+        "API_AUDIENCES",
+        "empty",
+        "values of `aud` that are APIs, not tenants; when set, user tokens must carry one",
+    ),
+    open(
+        "AUTHRESS_APPLICATIONS",
+        "empty",
+        "accepted `client_id`s of user tokens; when set, one must match",
+    ),
+    open(
+        "AUTHRESS_REQUIRE_TENANT",
+        "true",
+        "known users' tokens must name their tenant",
+    ),
+    open(
+        "AUTHRESS_ALLOW_CLIENT_ISSUED_USERS",
+        "false",
+        "accept user tokens that a service client obtained",
+    ),
+    open(
+        "USER_PROVISIONING",
+        "connection",
+        "who becomes a user on a first visit: connection, tenant or off",
+    ),
+    secret("DATABASE_URL", "sqlite:vestibule.db", "the main database"),
+    open("TENANCY", "database", "how accounts are kept apart"),
+    open(
+        "TENANT_DATABASE_DIR",
+        "tenants/ beside the main file",
+        "where each account's file lies",
+    ),
+    open("DATABASE_POOL_SIZE", "10", "connections in all"),
+    open(
+        "DATABASE_TIMEOUT",
+        "5",
+        "longest wait for a connection or a statement, in seconds",
+    ),
+    open("TOKEN_CACHE_SIZE", "10000", "verified tokens kept"),
+    open(
+        "TOKEN_CACHE_TTL",
+        "300",
+        "longest time between verifications of one token, in seconds",
+    ),
+    open("TOKEN_LEEWAY", "30", "clock difference allowed, in seconds"),
+    open(
+        "TOKEN_MAX_LIFETIME",
+        "86400",
+        "largest `exp` − `iat`, in seconds; the leeway is added",
+    ),
+    open(
+        "USER_CACHE_TTL",
+        "60",
+        "age in seconds at which a fetched user is fetched again",
+    ),
+    open(
+        "USER_CACHE_MAX_AGE",
+        "3600",
+        "age in seconds past which a fetched user may not be used while Authress is down",
+    ),
+    open(
+        "JWKS_REFRESH",
+        "300",
+        "age in seconds at which keys are fetched again",
+    ),
+    open(
+        "JWKS_MAX_AGE",
+        "3600",
+        "age in seconds past which keys may not be used while Authress is down",
+    ),
+    open(
+        "PROVIDER_TIMEOUT",
+        "5",
+        "one call to Authress, in all, in seconds",
+    ),
+    open(
+        "PROVIDER_OUTAGE_STATUS",
+        "401",
+        "401 or 503: the answer when Authress is needed and cannot be asked",
+    ),
+    open("PROVIDER_PROXY", "none", "proxy for calls to Authress"),
+    open("VESTIBULE_LISTEN", "127.0.0.1:8080", "public API"),
+    open(
+        "VESTIBULE_ADMIN_LISTEN",
+        "127.0.0.1:9090",
+        "metrics and admin API",
+    ),
+    open(
+        "VESTIBULE_ADMIN_HOSTS",
+        "empty",
+        "further Host names that the admin listener answers to",
+    ),
+    secret(
+        "VESTIBULE_ADMIN_TOKEN",
+        "none",
+        "bearer token of the admin API",
+    ),
+    open(
+        "VESTIBULE_ACCESS_LOG",
+        "refusals",
+        "one line per request: refusals, all, or a share such as 0.01",
+    ),
+    open("VESTIBULE_LOG", "info", "log filter"),
+    open(
+        "VESTIBULE_LOG_FORMAT",
+        "text on a terminal, else json",
+        "text or json",
+    ),
+];
+
+/// Settings that other versions or databases know; accepted in a file, so that one file serves.
+const RESERVED: &[&str] = &[
+    "DATABASE_ADMIN_URL",
+    "VESTIBULE_BINDING_KEY",
+    "VESTIBULE_CLUSTERS",
+    "VESTIBULE_ADMIN_CLUSTERS",
+    "VESTIBULE_GRPC_LISTEN",
+    "VESTIBULE_TRUSTED_PROXIES",
+    "PRINCIPAL_MAX_STALE",
+];
+
+/// Whether `name`, in upper case, is a setting or the file form of a secret.
+pub(crate) fn is_known(name: &str) -> bool {
+    RESERVED.contains(&name)
+        || SETTINGS.iter().any(|setting| {
+            setting.name == name
+                || (setting.secret && name.strip_suffix("_FILE") == Some(setting.name))
+        })
+}
