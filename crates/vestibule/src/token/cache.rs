@@ -18,10 +18,13 @@ const MIN_SHARD_ENTRIES: usize = 64;
 /// Most shards: enough that hits on different tokens rarely meet in one lock.
 const MAX_SHARDS: usize = 64;
 
+type Entries = Cache<TokenDigest, Entry, UnitWeighter, DefaultHashBuilder, HandOut>;
+
 /// A bounded store of verified tokens. Holds no token, only digests and what they stated.
 pub(super) struct TokenCache {
-    entries: Cache<TokenDigest, Entry, UnitWeighter, DefaultHashBuilder, CountEvictions>,
+    entries: Entries,
     buckets: Buckets,
+    evictions: Counter,
     size: Gauge,
 }
 
@@ -38,17 +41,18 @@ struct Buckets {
     millis: i64,
 }
 
+/// Hands out what an insertion pushed out, so that it is counted and freed outside the lock.
 #[derive(Clone)]
-struct CountEvictions(Counter);
+struct HandOut;
 
 impl TokenCache {
     /// A cache of at most `size` tokens, each for at most `ttl`; none where either is zero.
     pub(super) fn new(size: usize, ttl: Duration) -> Option<Self> {
         let buckets = Buckets::new(ttl)?;
-        let evictions = metrics::counter!("vestibule_token_cache_evictions_total");
         Some(Self {
-            entries: bounded(size, CountEvictions(evictions))?,
+            entries: bounded(size)?,
             buckets,
+            evictions: metrics::counter!("vestibule_token_cache_evictions_total"),
             size: metrics::gauge!("vestibule_token_cache_entries"),
         })
     }
@@ -67,7 +71,13 @@ impl TokenCache {
             return;
         }
         let bucket = self.buckets.at(&digest, verified_at);
-        self.entries.insert(digest, Entry { token, bucket });
+        let mut pushed_out = Vec::new();
+        let entry = Entry { token, bucket };
+        self.entries
+            .insert_with_lifecycle(digest, entry, &mut pushed_out);
+        // The token's own last bucket made place for this one: nobody lost anything.
+        let evicted = pushed_out.iter().filter(|(other, _)| *other != digest);
+        self.evictions.increment(evicted.count() as u64);
         self.size.set(self.len() as f64);
     }
 
@@ -101,22 +111,17 @@ impl Buckets {
     }
 }
 
-impl Lifecycle<TokenDigest, Entry> for CountEvictions {
-    /// Carries the evicted entry out of the shard's lock, to be freed there.
-    type RequestState = Option<Entry>;
+impl Lifecycle<TokenDigest, Entry> for HandOut {
+    type RequestState = Vec<(TokenDigest, Entry)>;
 
-    fn on_evict(&self, evicted: &mut Option<Entry>, _: TokenDigest, entry: Entry) {
-        self.0.increment(1);
-        *evicted = Some(entry);
+    fn on_evict(&self, pushed_out: &mut Self::RequestState, digest: TokenDigest, entry: Entry) {
+        pushed_out.push((digest, entry));
     }
 }
 
 /// The library rounds each shard's part of the capacity up. Here it is rounded down, so that the
 /// sum of all shards is never more than `size`.
-fn bounded(
-    size: usize,
-    lifecycle: CountEvictions,
-) -> Option<Cache<TokenDigest, Entry, UnitWeighter, DefaultHashBuilder, CountEvictions>> {
+fn bounded(size: usize) -> Option<Entries> {
     if size == 0 {
         return None;
     }
@@ -134,6 +139,6 @@ fn bounded(
         options,
         UnitWeighter,
         DefaultHashBuilder::default(),
-        lifecycle,
+        HandOut,
     ))
 }

@@ -87,6 +87,12 @@ impl CachedVerifier {
         self.len() == 0
     }
 
+    /// How many verifications are under way.
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        self.0.flights.len()
+    }
+
     /// Verifies a token, through the memory.
     ///
     /// A caller that goes away while it waits harms nobody else who waits for the same token.

@@ -56,7 +56,7 @@ impl Flights {
         &self,
         digest: TokenDigest,
         work: impl FnOnce() -> BoxFuture<'static, Answer>,
-    ) -> impl Future<Output = Answer> + Send + use<> {
+    ) -> Shared<Flight> {
         let mut flights = self.0.lock();
         // Weak, so that the table keeps no work alive that nobody waits for.
         let under_way = flights
