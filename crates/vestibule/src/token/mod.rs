@@ -1,11 +1,43 @@
 //! 2. [`BearerToken`](crate::bearer::BearerToken) → [`VerifiedToken`]: what the token says, and that it was entitled to say it.
 //!
 //! RFC 7519 (JWT), RFC 8725 (best practice), RFC 9068 (access tokens); Authress' own shapes.
+//!
+//! ```text
+//! BearerToken ─unverified─▶ iss, kid ─issuer─▶ class, key set ─KeySource─▶ key
+//!                 └───────────────── proven by the key ─────────────────────▶ SignedClaims ─policy─▶ VerifiedToken
+//! ```
+//!
+//! `verifier` is this line, step by step; `policy` holds every rule about claims, and is where a
+//! new one goes; `cached_verifier` remembers the answers.
+
+mod cache;
+mod cached_verifier;
+mod claims;
+mod digest;
+mod flights;
+mod header;
+mod issuer;
+mod json;
+mod key_set;
+mod policy;
+mod unverified;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
+pub use self::{
+    cached_verifier::{CacheOutcome, CachedVerifier, Verification},
+    digest::TokenDigest,
+    issuer::is_client_id,
+    key_set::{KeySet, KeySetError},
+    policy::TokenPolicy,
+    verifier::Verifier,
+};
 use crate::{clock::Timestamp, error::Reason};
 
 /// Whether the provider or the service client itself signed the token: decided by whose keys
@@ -70,7 +102,6 @@ pub(crate) struct Facts {
 
 impl VerifiedToken {
     /// Private to this module's children: the verifier is the only caller.
-    #[allow(dead_code)]
     fn new(facts: Facts) -> Self {
         Self(Arc::new(facts))
     }
