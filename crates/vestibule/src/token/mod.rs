@@ -2,6 +2,8 @@
 //!
 //! RFC 7519 (JWT), RFC 8725 (best practice), RFC 9068 (access tokens); Authress' own shapes.
 
+pub(crate) mod key_set;
+
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
