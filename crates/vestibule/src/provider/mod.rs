@@ -10,5 +10,11 @@ pub use self::key_sets::KeySets;
 pub(crate) use self::profiles::{TenantCache, UserCache};
 
 mod authress;
+mod budget;
+mod kept;
 mod key_sets;
 mod profiles;
+mod reading;
+mod refresh;
+mod slot;
+mod transport;
