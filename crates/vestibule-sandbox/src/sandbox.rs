@@ -17,7 +17,7 @@ use crate::keys::Seed;
 use crate::records::Client;
 use crate::tls::Tls;
 use crate::world::World;
-use crate::{kept, listener};
+use crate::{kept, listener, tokens};
 
 /// The account of every sandbox. It has not the published form of an account id, so that no
 /// secret scanner takes a sandbox's access keys for real ones.
@@ -80,6 +80,7 @@ pub enum StartError {
 /// What the handle, the listener and its connections share.
 pub(crate) struct Shared {
     pub(crate) url: String,
+    pub(crate) ca: Option<(String, PathBuf)>,
     pub(crate) clock: Clock,
     world: Mutex<World>,
     pub(crate) faults: Faults,
@@ -91,7 +92,6 @@ pub(crate) struct Shared {
 
 struct Running {
     port: u16,
-    ca: Option<(String, PathBuf)>,
     // When the last clone goes, these stop the listener and remove the files.
     _stop: DropGuard,
     _kept: Kept,
@@ -153,7 +153,7 @@ impl Sandbox {
 
     /// The certificate authority that signed the sandbox's certificate, as PEM. None without TLS.
     pub fn ca_pem(&self) -> Option<&str> {
-        self.running.ca.as_ref().map(|(pem, _)| pem.as_str())
+        self.shared.ca.as_ref().map(|(pem, _)| pem.as_str())
     }
 
     /// A file with [`ca_pem`](Self::ca_pem), for `SSL_CERT_FILE`. None without TLS.
@@ -161,20 +161,13 @@ impl Sandbox {
     /// It lasts as long as the sandbox, or stays in the directory of
     /// [`keep_in`](SandboxBuilder::keep_in).
     pub fn ca_pem_path(&self) -> Option<&Path> {
-        self.running.ca.as_ref().map(|(_, path)| path.as_path())
+        self.shared.ca.as_ref().map(|(_, path)| path.as_path())
     }
 
     /// The environment variables with which a server finds this sandbox: `AUTHRESS_API_URL`,
     /// `AUTHRESS_ACCESS_KEY` and, with TLS, `SSL_CERT_FILE`.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let mut variables = vec![
-            ("AUTHRESS_API_URL", self.url().to_owned()),
-            ("AUTHRESS_ACCESS_KEY", self.access_key()),
-        ];
-        if let Some(path) = self.ca_pem_path() {
-            variables.push(("SSL_CERT_FILE", path.display().to_string()));
-        }
-        variables
+        self.shared.environment()
     }
 
     /// Stops listening and closes every connection, whatever is under way on it. All clones of
@@ -255,6 +248,13 @@ impl SandboxBuilder {
             true => format!("https://localhost:{port}"),
             false => format!("http://127.0.0.1:{port}"),
         };
+        let (acceptor, ca) = match tls {
+            Some(Tls { acceptor, ca_pem }) => {
+                let path = kept.write(kept::CA_FILE, &ca_pem)?;
+                (Some(acceptor), Some((ca_pem, path)))
+            }
+            None => (None, None),
+        };
         let stop = CancellationToken::new();
         let mut world = World::new(Seed::new(seed));
         world.put_client(
@@ -264,6 +264,7 @@ impl SandboxBuilder {
         );
         let shared = Arc::new(Shared {
             url,
+            ca,
             clock: self.clock,
             world: Mutex::new(world),
             faults: Faults::default(),
@@ -272,19 +273,11 @@ impl SandboxBuilder {
             errors: AtomicU64::new(0),
             stop: stop.clone(),
         });
-        let (acceptor, ca) = match tls {
-            Some(Tls { acceptor, ca_pem }) => {
-                let path = kept.write(kept::CA_FILE, &ca_pem)?;
-                (Some(acceptor), Some((ca_pem, path)))
-            }
-            None => (None, None),
-        };
         tokio::spawn(listener::serve(listener, acceptor, Arc::clone(&shared)));
         Ok(Sandbox {
             shared,
             running: Arc::new(Running {
                 port,
-                ca,
                 _stop: stop.drop_guard(),
                 _kept: kept,
             }),
@@ -305,6 +298,20 @@ impl Shared {
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         // A panic of one test thread must not spread to the others through the lock.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Sandbox::environment`].
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let access_key = tokens::client_key(self, SERVER_CLIENT);
+        let access_key = access_key.access_key(SERVER_CLIENT, ACCOUNT_ID);
+        let mut variables = vec![
+            ("AUTHRESS_API_URL", self.url.clone()),
+            ("AUTHRESS_ACCESS_KEY", access_key),
+        ];
+        if let Some((_, path)) = &self.ca {
+            variables.push(("SSL_CERT_FILE", path.display().to_string()));
+        }
+        variables
     }
 
     pub(crate) fn client_issuer(&self, client_id: &str) -> String {

@@ -22,7 +22,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
 pub(crate) use reply::{Body, Reply};
-pub(crate) use route::Query;
+pub(crate) use route::{Query, decode_path};
 
 use crate::calls::Call;
 use crate::control;
