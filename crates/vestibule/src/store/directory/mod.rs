@@ -9,6 +9,8 @@ mod clients;
 mod facts;
 mod migrations;
 mod provider;
+#[cfg(test)]
+pub(crate) mod tests;
 mod users;
 mod watch;
 mod writing;
@@ -19,7 +21,10 @@ use std::{
     time::Duration,
 };
 
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::{
+    Connection as _,
+    sqlite::{SqlitePool, SqlitePoolOptions},
+};
 use tokio::sync::Mutex as AsyncMutex;
 
 pub(crate) use self::migrations::KeptMigration;
@@ -79,13 +84,16 @@ impl Directory {
         let mut first = sqlite::connect(&options, settings.timeout).await?;
         sqlite::use_wal(&mut first, settings.timeout).await?;
         schema::bring_up_to_date(&mut first, clock.now()).await?;
-        drop(first);
         let pool = SqlitePoolOptions::new()
             .max_connections(settings.pool_size.max(1))
             .acquire_timeout(settings.timeout)
             // A file does not drop its connections.
             .test_before_acquire(false)
-            .connect_lazy_with(options);
+            .connect_with(options)
+            .await?;
+        // Only now: the last connection that closes a file takes its write-ahead log away, and
+        // whoever comes at that moment finds the file locked.
+        first.close().await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 pool: Pool::Sqlite(pool),

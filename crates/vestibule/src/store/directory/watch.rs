@@ -98,7 +98,7 @@ impl Directory {
     }
 
     /// Removes changes that everybody has read. The newest stays: numbers go on from it.
-    async fn prune_changes(&self) -> Result<(), StoreError> {
+    pub(super) async fn prune_changes(&self) -> Result<(), StoreError> {
         let until = self.now().saturating_sub(KEEP);
         self.write(move |writing| {
             Box::pin(async move {
