@@ -17,7 +17,7 @@ use crate::{
 /// Decides who calls. Shared by all requests.
 #[derive(Debug)]
 pub struct Authenticator {
-    verifier: Arc<CachedVerifier>,
+    verifier: CachedVerifier,
     resolver: Arc<Resolver>,
     activity: ActivityLog,
     measures: Measures,
@@ -34,11 +34,16 @@ struct Measures {
 
 impl Authenticator {
     pub(crate) fn new(
-        verifier: Arc<CachedVerifier>,
+        verifier: CachedVerifier,
         resolver: Arc<Resolver>,
         activity: ActivityLog,
     ) -> Self {
-        Self { verifier, resolver, activity, measures: Measures::new() }
+        Self {
+            verifier,
+            resolver,
+            activity,
+            measures: Measures::new(),
+        }
     }
 
     /// From the request's headers to its principal.
@@ -60,7 +65,10 @@ impl Authenticator {
         &self,
         token: &BearerToken<'_>,
     ) -> Result<VerifiedToken, Reason> {
-        self.verifier.cached_verify_token(token).await.map(|(token, _)| token)
+        self.verifier
+            .cached_verify_token(token)
+            .await
+            .map(|verification| verification.token)
     }
 
     /// A person's token → the local user with account, made on the first visit.
@@ -101,15 +109,20 @@ impl Authenticator {
         let mut outcome = CacheOutcome::Miss;
         let result = async {
             let bearer = BearerToken::from_headers(headers)?.ok_or(Reason::MissingToken)?;
-            let (token, found) = self.verifier.cached_verify_token(&bearer).await?;
-            outcome = found;
+            let verification = self.verifier.cached_verify_token(&bearer).await?;
+            outcome = verification.outcome;
+            let token = verification.token;
             class = Some(token.class());
             let principal = match token.class() {
                 TokenClass::User => self.validate_user_token(&token).await?,
                 TokenClass::Machine => self.validate_machine_token(&token).await?,
             };
             if token.first_use() {
-                self.activity.record(ActivityEvent::sign_in(&principal, &token, request_id()));
+                self.activity.record(ActivityEvent::sign_in(
+                    &principal,
+                    &verification.digest,
+                    request_id(),
+                ));
             }
             Ok(principal)
         }
@@ -124,16 +137,9 @@ impl Authenticator {
     /// Writes a refusal into the activity of the caller's own account, where it is known.
     pub(crate) fn note_refusal(&self, refusal: &Refusal, request_id: impl Fn() -> RequestId) {
         if let Some(caller) = &refusal.caller {
-            self.activity.record(ActivityEvent::refusal(caller, refusal.reason, request_id()));
+            self.activity
+                .record(ActivityEvent::refusal(caller, refusal.reason, request_id()));
         }
-    }
-
-    pub(crate) fn resolver(&self) -> &Resolver {
-        &self.resolver
-    }
-
-    pub(crate) fn verifier(&self) -> &CachedVerifier {
-        &self.verifier
     }
 }
 

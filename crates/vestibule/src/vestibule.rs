@@ -81,7 +81,11 @@ impl Vestibule {
 
     /// Opens it with other settings.
     pub fn builder(settings: Settings) -> VestibuleBuilder {
-        VestibuleBuilder { settings, clock: Arc::new(SystemClock), allow_other_provider: false }
+        VestibuleBuilder {
+            settings,
+            clock: Arc::new(SystemClock),
+            allow_other_provider: false,
+        }
     }
 
     /// The tower layer that gives handlers their caller and their session. It belongs around the
@@ -172,12 +176,14 @@ impl Vestibule {
 
     /// Whether requests can be served.
     pub async fn readiness(&self) -> Readiness {
-        Readiness { database: self.0.directory.ping().await.is_ok(), keys: self.0.keys.ready() }
+        Readiness {
+            database: self.0.directory.ping().await.is_ok(),
+            keys: self.0.keys.ready(),
+        }
     }
 
     /// Sets the gauges to what is true now. Called before metrics are read.
     pub fn refresh_gauges(&self) {
-        self.0.authenticator.verifier().refresh_gauges();
         self.0.spaces.refresh_gauges();
     }
 
@@ -223,27 +229,45 @@ impl VestibuleBuilder {
     /// See [`StartError`]. A provider that does not answer is none: see
     /// [`Vestibule::readiness`].
     pub async fn build(self) -> Result<Vestibule, StartError> {
-        let Self { settings, clock, allow_other_provider } = self;
-        let Settings { provider: settings, database } = settings;
+        let Self {
+            settings,
+            clock,
+            allow_other_provider,
+        } = self;
+        let Settings {
+            provider: settings,
+            database,
+        } = settings;
         let directory = Directory::open(&database, Arc::clone(&clock)).await?;
-        directory.bind_provider(&settings.origin(), allow_other_provider).await?;
+        directory
+            .bind_provider(&settings.origin(), allow_other_provider)
+            .await?;
         let spaces = TenantSpaces::open(&database, directory.clone(), Arc::clone(&clock)).await?;
         let activity = ActivityLog::start(spaces.clone());
 
         let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
-        let keys = KeySets::new(&settings, Arc::clone(&api), directory.clone(), Arc::clone(&clock));
-        let users =
-            UserCache::new(&settings, Arc::clone(&api), directory.clone(), Arc::clone(&clock));
+        let keys = KeySets::new(
+            &settings,
+            Arc::clone(&api),
+            directory.clone(),
+            Arc::clone(&clock),
+        );
+        let users = UserCache::new(
+            &settings,
+            Arc::clone(&api),
+            directory.clone(),
+            Arc::clone(&clock),
+        );
         let tenants = TenantCache::new(&settings, Arc::clone(&api), Arc::clone(&clock));
 
         let local = Arc::new(LocalFacts::new(directory.clone(), PROVIDER.into()));
-        let verifier = Arc::new(Verifier::new(
+        let verifier = Verifier::new(
             TokenPolicy::new(&settings),
             Arc::clone(&keys) as _,
             Arc::clone(&local) as _,
-        ));
-        let cached = CachedVerifier::new(
-            Arc::clone(&verifier),
+        );
+        let verifier = CachedVerifier::new(
+            verifier,
             settings.token_cache_size,
             settings.token_cache_ttl,
             Arc::clone(&clock),
@@ -258,11 +282,13 @@ impl VestibuleBuilder {
         ));
         let changes = {
             let resolver = Arc::clone(&resolver);
-            directory.watch(move |change| resolver.on_change(&change)).await?
+            directory
+                .watch(move |change| resolver.on_change(&change))
+                .await?
         };
         keys.warm_up().await;
         Ok(Vestibule(Arc::new(Inner {
-            authenticator: Authenticator::new(Arc::new(cached), resolver, activity.clone()),
+            authenticator: Authenticator::new(verifier.clone(), resolver, activity.clone()),
             authress: Authress::new(api, verifier, clock),
             directory,
             spaces,

@@ -9,12 +9,17 @@ use vestibule::{
 };
 
 fn is_page(name: &str, text: &str) {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name);
     if env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&page, text).unwrap();
     }
     let found = fs::read_to_string(&page).unwrap();
-    assert!(found == text, "docs/{name} is not up to date: run this test with UPDATE_DOCS=1");
+    assert!(
+        found == text,
+        "docs/{name} is not up to date: run this test with UPDATE_DOCS=1"
+    );
 }
 
 #[test]
@@ -30,8 +35,12 @@ fn settings() {
     );
     for setting in SETTINGS {
         let key = if setting.secret { " \u{1f511}" } else { "" };
-        writeln!(text, "| `{}`{key} | `{}` | {} |", setting.name, setting.default, setting.meaning)
-            .unwrap();
+        writeln!(
+            text,
+            "| `{}`{key} | `{}` | {} |",
+            setting.name, setting.default, setting.meaning
+        )
+        .unwrap();
     }
     text.push_str(
         "\n`SSL_CERT_FILE` is honoured for calls to Authress. `HTTP_PROXY` and the like are ignored: set\n\

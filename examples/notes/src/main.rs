@@ -23,12 +23,16 @@ use vestibule::{
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let vestibule = Vestibule::from_env().await?;
-    vestibule.migrate_tenants(sqlx::migrate!("./migrations")).await?;
+    vestibule
+        .migrate_tenants(sqlx::migrate!("./migrations"))
+        .await?;
 
     let address = env::var("VESTIBULE_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(&address).await?;
     eprintln!("notes: listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, router(&vestibule)).with_graceful_shutdown(interrupted()).await?;
+    axum::serve(listener, router(&vestibule))
+        .with_graceful_shutdown(interrupted())
+        .await?;
     vestibule.shutdown().await;
     Ok(())
 }
@@ -65,7 +69,11 @@ async fn read(
     id: Result<Path<Uuid>, PathRejection>,
 ) -> Result<Json<Note>, Problem> {
     let Path(id) = id?;
-    notes.find(id).await?.map(Json).ok_or(Problem::new(Code::NotFound))
+    notes
+        .find(id)
+        .await?
+        .map(Json)
+        .ok_or(Problem::new(Code::NotFound))
 }
 
 async fn remove(
@@ -73,7 +81,11 @@ async fn remove(
     id: Result<Path<Uuid>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
-    if notes.remove(id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(Code::NotFound.into()) }
+    if notes.remove(id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Code::NotFound.into())
+    }
 }
 
 #[derive(Serialize, sqlx::FromRow)]
@@ -95,7 +107,9 @@ struct NotesService {
 
 impl TenantService for NotesService {
     fn new(session: TenantSession) -> Self {
-        Self { notes: NotesRepository::new(session) }
+        Self {
+            notes: NotesRepository::new(session),
+        }
     }
 }
 
@@ -106,7 +120,11 @@ impl NotesService {
         if text.trim().is_empty() || text.len() > Self::LONGEST {
             return Err(Code::InvalidRequest.into());
         }
-        let note = Note { id: Uuid::now_v7(), text, created_by: author.user().id };
+        let note = Note {
+            id: Uuid::now_v7(),
+            text,
+            created_by: author.user().id,
+        };
         self.notes.insert(&note).await?;
         Ok(note)
     }
@@ -125,7 +143,10 @@ impl TenantRepository for NotesRepository {
 
 impl NotesRepository {
     async fn list(&self) -> Result<Vec<Note>, SessionError> {
-        self.session.query("SELECT id, text, created_by FROM notes ORDER BY id").fetch_all().await
+        self.session
+            .query("SELECT id, text, created_by FROM notes ORDER BY id")
+            .fetch_all()
+            .await
     }
 
     async fn find(&self, id: Uuid) -> Result<Option<Note>, SessionError> {
@@ -148,8 +169,12 @@ impl NotesRepository {
     }
 
     async fn remove(&self, id: Uuid) -> Result<bool, SessionError> {
-        let removed =
-            self.session.query("DELETE FROM notes WHERE id = $1").bind(id).execute().await?;
+        let removed = self
+            .session
+            .query("DELETE FROM notes WHERE id = $1")
+            .bind(id)
+            .execute()
+            .await?;
         Ok(removed > 0)
     }
 }

@@ -58,15 +58,21 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     pub(crate) fn new(vestibule: Vestibule) -> Self {
         let scope = vestibule.new_scope();
-        Self { vestibule, scope, principal: OnceCell::new(), request_id: OnceLock::new() }
+        Self {
+            vestibule,
+            scope,
+            principal: OnceCell::new(),
+            request_id: OnceLock::new(),
+        }
     }
 
     /// Who calls; authenticates at the first call, and only then.
     pub(crate) async fn principal(&self, headers: &HeaderMap) -> Result<&Principal, &Refusal> {
         let authenticate = || async {
             let authenticator = self.vestibule.authenticator();
-            let principal =
-                authenticator.authenticate(headers, || self.request_id()).await?;
+            let principal = authenticator
+                .authenticate(headers, || self.request_id())
+                .await?;
             Ok(principal.within(Arc::clone(&self.scope)))
         };
         self.principal.get_or_init(authenticate).await.as_ref()
@@ -92,7 +98,9 @@ impl RequestContext {
 
 impl fmt::Debug for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestContext").field("request_id", &self.request_id).finish_non_exhaustive()
+        f.debug_struct("RequestContext")
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,7 +137,8 @@ impl RequestFacts<'_> {
 
     /// Why the request was refused, if it was.
     pub fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.or_else(|| self.context.authenticated().and_then(Result::err))
+        self.refusal
+            .or_else(|| self.context.authenticated().and_then(Result::err))
     }
 
     /// The exact reason of [`RequestFacts::refusal`].

@@ -70,7 +70,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Machine {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        of_kind(parts, state, PrincipalKind::Machine).await.map(Self)
+        of_kind(parts, state, PrincipalKind::Machine)
+            .await
+            .map(Self)
     }
 }
 
@@ -120,10 +122,14 @@ impl Deref for Machine {
 }
 
 fn context(parts: &Parts) -> Result<Arc<RequestContext>, Problem> {
-    parts.extensions.get::<Arc<RequestContext>>().cloned().ok_or_else(|| {
-        tracing::error!("an extractor of vestibule was used outside of its layer");
-        Problem::new(Code::InternalError)
-    })
+    parts
+        .extensions
+        .get::<Arc<RequestContext>>()
+        .cloned()
+        .ok_or_else(|| {
+            tracing::error!("an extractor of vestibule was used outside of its layer");
+            Problem::new(Code::InternalError)
+        })
 }
 
 async fn of_kind<S: Send + Sync>(

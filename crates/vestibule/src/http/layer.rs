@@ -15,14 +15,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt as _;
-use http::{HeaderValue, Method, header::{CACHE_CONTROL, CONTENT_LENGTH}};
+use http::{
+    HeaderValue, Method,
+    header::{CACHE_CONTROL, CONTENT_LENGTH},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    Problem, RequestFacts,
-    context::RequestContext,
-};
+use super::{Problem, RequestFacts, context::RequestContext};
 use crate::{error::Code, tenancy::SessionScope, vestibule::Vestibule};
 
 type Observer = Arc<dyn Fn(&RequestFacts<'_>, &Response) + Send + Sync>;
@@ -37,7 +37,10 @@ pub struct VestibuleLayer {
 
 impl VestibuleLayer {
     pub(crate) const fn new(vestibule: Vestibule) -> Self {
-        Self { vestibule, observer: None }
+        Self {
+            vestibule,
+            observer: None,
+        }
     }
 
     /// Calls `observer` for each answered request, before the answer leaves: for access logs.
@@ -62,7 +65,10 @@ impl<S> Layer<S> for VestibuleLayer {
     type Service = VestibuleService<S>;
 
     fn layer(&self, inner: S) -> VestibuleService<S> {
-        VestibuleService { inner, layer: self.clone() }
+        VestibuleService {
+            inner,
+            layer: self.clone(),
+        }
     }
 }
 
@@ -163,8 +169,9 @@ async fn end(context: &RequestContext, answer: Response) -> Response {
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
         note_refusal(context, &problem);
         let (parts, _) = answer.into_parts();
-        let (mut named, body) =
-            problem.render(context.outage_status(), context.request_id()).into_parts();
+        let (mut named, body) = problem
+            .render(context.outage_status(), context.request_id())
+            .into_parts();
         // What the handler said beside the problem itself, such as `Allow`, stays.
         let mut headers = parts.headers;
         headers.remove(CONTENT_LENGTH);
@@ -173,7 +180,9 @@ async fn end(context: &RequestContext, answer: Response) -> Response {
         answer = Response::from_parts(named, body);
     }
     if context.authenticated().is_some() && !answer.headers().contains_key(CACHE_CONTROL) {
-        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     answer
 }
@@ -182,6 +191,9 @@ async fn end(context: &RequestContext, answer: Response) -> Response {
 /// like one by the authentication, which has noted its own.
 fn note_refusal(context: &RequestContext, problem: &Problem) {
     if let (Some(refusal), Some(Ok(_))) = (problem.refusal(), context.authenticated()) {
-        context.vestibule.authenticator().note_refusal(refusal, || context.request_id());
+        context
+            .vestibule
+            .authenticator()
+            .note_refusal(refusal, || context.request_id());
     }
 }

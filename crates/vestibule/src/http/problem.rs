@@ -45,7 +45,11 @@ struct Body9457<'a> {
 impl Problem {
     /// A problem that is no refusal of a caller.
     pub const fn new(code: Code) -> Self {
-        Self { code, refusal: None, token_sent: false }
+        Self {
+            code,
+            refusal: None,
+            token_sent: false,
+        }
     }
 
     /// What the wire says.
@@ -73,7 +77,10 @@ impl Problem {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(CODE_HEADER, HeaderValue::from_static(self.code.as_str()));
         if let Some(challenge) = self.code.challenge_with(outage, self.token_sent) {
@@ -103,7 +110,11 @@ impl From<Code> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (code, token_sent) = (refusal.code(), refusal.reason.token_sent());
-        Self { code, refusal: Some(refusal), token_sent }
+        Self {
+            code,
+            refusal: Some(refusal),
+            token_sent,
+        }
     }
 }
 

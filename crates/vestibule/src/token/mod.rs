@@ -26,7 +26,13 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures_util::future::BoxFuture;
 
@@ -84,7 +90,14 @@ pub trait RegisteredClients: Send + Sync + fmt::Debug + 'static {
 ///
 /// Only the verifier makes one.
 #[derive(Clone, Debug)]
-pub struct VerifiedToken(Arc<Facts>);
+pub struct VerifiedToken(Arc<Proven>);
+
+#[derive(Debug)]
+struct Proven {
+    facts: Facts,
+    /// Whether somebody has come in with it.
+    used: AtomicBool,
+}
 
 /// What was verified.
 #[derive(Debug)]
@@ -103,52 +116,61 @@ pub(crate) struct Facts {
 impl VerifiedToken {
     /// Private to this module's children: the verifier is the only caller.
     fn new(facts: Facts) -> Self {
-        Self(Arc::new(facts))
+        Self(Arc::new(Proven {
+            facts,
+            used: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether nobody has asked this before of this token since it was verified.
+    pub(crate) fn first_use(&self) -> bool {
+        // Looked at before it is written: a hit writes to no shared memory.
+        !self.0.used.load(Ordering::Relaxed) && !self.0.used.swap(true, Ordering::Relaxed)
     }
 
     /// Who signed it.
     pub fn class(&self) -> TokenClass {
-        self.0.class
+        self.0.facts.class
     }
 
     /// `iss`.
     pub fn issuer(&self) -> &Arc<str> {
-        &self.0.issuer
+        &self.0.facts.issuer
     }
 
     /// `sub`: the Authress user id, or the service client's id.
     pub fn subject(&self) -> &str {
-        &self.0.subject
+        &self.0.facts.subject
     }
 
     /// `client_id`: the application, or the service client.
     pub fn client_id(&self) -> &Arc<str> {
-        &self.0.client_id
+        &self.0.facts.client_id
     }
 
     /// `azp`: the connection through which a person signed in.
     pub fn authorized_party(&self) -> Option<&str> {
-        self.0.authorized_party.as_deref()
+        self.0.facts.authorized_party.as_deref()
     }
 
     /// The tenants that the token may be for; empty for machines.
     pub fn tenant_candidates(&self) -> &[Arc<str>] {
-        &self.0.tenant_candidates
+        &self.0.facts.tenant_candidates
     }
 
     /// The scopes that the provider granted to a person; empty for machines, whose own claims
     /// grant nothing.
     pub fn scopes(&self) -> &Arc<[Arc<str>]> {
-        &self.0.scopes
+        &self.0.facts.scopes
     }
 
     /// `iat`.
     pub fn issued_at(&self) -> Timestamp {
-        self.0.issued_at
+        self.0.facts.issued_at
     }
 
     /// `exp`.
     pub fn expires_at(&self) -> Timestamp {
-        self.0.expires_at
+        self.0.facts.expires_at
     }
 }
