@@ -135,7 +135,7 @@ impl CachedVerifier {
 
     /// One verification, on behalf of all who wait for it. It outlives the request that started
     /// it, so it has a copy of the token, wiped at its end.
-    fn verification(
+    pub(super) fn verification(
         &self,
         digest: TokenDigest,
         token: &BearerToken<'_>,

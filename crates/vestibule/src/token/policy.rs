@@ -1,6 +1,6 @@
 //! What a signed token must say to be accepted. **A new check of a claim goes here**: into
 //! [`TokenPolicy::validity`] if it is about time, into `user` or `machine` if it is about one
-//! class of tokens; and a row for it into `tests/claims.rs`.
+//! class of tokens; and a row for it into `tests/claims.rs` (`tests/time.rs`).
 //!
 //! The class was decided by whose keys proved the token. `client_id` is only compared with it:
 //! in a machine's token it is what the holder of the key chose to write.

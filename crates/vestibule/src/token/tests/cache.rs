@@ -1,4 +1,4 @@
-//! The memory: how long, how many, and one verification at a time.
+//! The memory: how long and how many.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,109 +9,20 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, future::join_all, poll};
+use futures_util::poll;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::world::{FakeKeys, Mint, NOW, NOW_SECS, STRANGERS_KEY, World};
-use crate::{
-    bearer::BearerToken,
-    clock::{ManualClock, Timestamp},
-    error::Reason,
-    token::{
-        CacheOutcome, CachedVerifier, Facts, TokenClass, TokenDigest, Verification, VerifiedToken,
-        cache::TokenCache,
-    },
+use super::{
+    memory::{Memory, TTL, digest, filler, numbered},
+    world::{Mint, NOW, NOW_SECS, STRANGERS_KEY},
 };
-
-const TTL: Duration = Duration::from_secs(300);
-
-struct Memory {
-    keys: Arc<FakeKeys>,
-    clock: ManualClock,
-    cached: CachedVerifier,
-}
-
-impl Memory {
-    fn of(size: usize, ttl: Duration) -> Self {
-        let World { keys, verifier, .. } = World::new();
-        let clock = ManualClock::new(NOW);
-        let cached = CachedVerifier::new(verifier, size, ttl, Arc::new(clock.clone()));
-        Self {
-            keys,
-            clock,
-            cached,
-        }
-    }
-
-    fn new() -> Self {
-        Self::of(100, TTL)
-    }
-
-    fn verify(&self, token: &str) -> Result<Verification, Reason> {
-        let token = BearerToken::parse(token)?;
-        self.cached
-            .cached_verify_token(&token)
-            .now_or_never()
-            .expect("the fakes answer at once")
-    }
-
-    #[track_caller]
-    fn outcome(&self, token: &str) -> CacheOutcome {
-        self.verify(token).unwrap().outcome
-    }
-
-    /// Moves the clock to the first moment at which the token is verified again.
-    fn to_next_bucket(&self, token: &str) {
-        assert_eq!(self.outcome(token), CacheOutcome::Hit);
-        for _ in 0..TTL.as_millis() {
-            self.clock.advance(Duration::from_millis(1));
-            if self.outcome(token) == CacheOutcome::Miss {
-                return;
-            }
-        }
-        panic!("never verified again");
-    }
-
-    fn request(
-        &self,
-        token: &str,
-    ) -> impl Future<Output = Result<Verification, Reason>> + Send + use<> {
-        let cached = self.cached.clone();
-        let token = token.to_owned();
-        async move {
-            cached
-                .cached_verify_token(&BearerToken::parse(&token)?)
-                .await
-        }
-    }
-}
-
-fn numbered(number: usize) -> String {
-    Mint::user()
-        .claim("sub", json!(format!("user_{number}")))
-        .mint()
-}
-
-/// A token that nobody signed, to fill caches with.
-fn filler(subject: &str, expires_at: Timestamp) -> VerifiedToken {
-    VerifiedToken::new(Facts {
-        class: TokenClass::User,
-        issuer: "https://auth.example.com".into(),
-        subject: subject.into(),
-        client_id: "app_web01".into(),
-        authorized_party: None,
-        tenant_candidates: Box::default(),
-        scopes: Arc::default(),
-        issued_at: NOW,
-        expires_at,
-    })
-}
-
-fn digest(text: &str) -> TokenDigest {
-    TokenDigest::of(&BearerToken::parse(text).unwrap())
-}
+use crate::{
+    clock::Timestamp,
+    error::Reason,
+    token::{CacheOutcome, cache::TokenCache},
+};
 
 // --- remembering ---
 
@@ -333,145 +244,6 @@ fn any_size_and_time_can_be_set() {
             now,
         );
     }
-}
-
-// --- one at a time ---
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_hundred_first_uses_are_one_verification() {
-    for size in [0, 100] {
-        let memory = Memory::of(size, TTL);
-        let token = Mint::user().mint();
-        memory.keys.close();
-        let requests: Vec<_> = (0..200)
-            .map(|_| tokio::spawn(memory.request(&token)))
-            .collect();
-        let other = tokio::spawn(memory.request(&numbered(1)));
-        while memory.keys.asked() < 2 {
-            tokio::task::yield_now().await;
-        }
-        // With nothing remembered, only those who wait share: let them all arrive.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        memory.keys.open();
-        for answer in join_all(requests).await {
-            let answer = answer.unwrap().unwrap();
-            assert_eq!(answer.token.subject(), "user_ada");
-            assert_eq!(answer.outcome, CacheOutcome::Miss);
-        }
-        assert_eq!(other.await.unwrap().unwrap().token.subject(), "user_1");
-        assert_eq!(memory.keys.asked(), 2);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn first_uses_that_do_not_wait_for_each_other_are_one_verification_too() {
-    for _ in 0..20 {
-        let memory = Memory::new();
-        let token = Mint::user().mint();
-        let requests: Vec<_> = (0..50)
-            .map(|_| tokio::spawn(memory.request(&token)))
-            .collect();
-        for answer in join_all(requests).await {
-            answer.unwrap().unwrap();
-        }
-        assert_eq!(memory.keys.asked(), 1);
-    }
-}
-
-#[tokio::test]
-async fn those_who_wait_share_a_refusal() {
-    let memory = Memory::new();
-    let token = Mint::user().mint();
-    memory.keys.close();
-    memory.keys.down.store(true, SeqCst);
-    let mut requests: Vec<_> = (0..200).map(|_| Box::pin(memory.request(&token))).collect();
-    for request in &mut requests {
-        assert!(poll!(request).is_pending());
-    }
-    memory.keys.open();
-    for answer in join_all(requests).await {
-        assert_eq!(answer.unwrap_err(), Reason::ProviderUnavailable);
-    }
-    assert_eq!(memory.keys.asked(), 1);
-}
-
-/// While some of those who waited have not yet fetched the answer, a newcomer does not get it.
-#[tokio::test]
-async fn a_refusal_is_over_when_its_verification_is() {
-    let memory = Memory::new();
-    let token = Mint::user().mint();
-    memory.keys.close();
-    memory.keys.down.store(true, SeqCst);
-    let (mut first, mut slow) = (
-        Box::pin(memory.request(&token)),
-        Box::pin(memory.request(&token)),
-    );
-    assert!(poll!(&mut first).is_pending() && poll!(&mut slow).is_pending());
-    memory.keys.open();
-    assert_eq!(first.await.unwrap_err(), Reason::ProviderUnavailable);
-    memory.keys.down.store(false, SeqCst);
-    assert!(memory.request(&token).await.is_ok());
-    assert_eq!(slow.await.unwrap_err(), Reason::ProviderUnavailable);
-}
-
-#[tokio::test]
-async fn whoever_leaves_harms_nobody() {
-    let memory = Memory::new();
-    let token = Mint::user().mint();
-    memory.keys.close();
-    let mut leader = Box::pin(memory.request(&token));
-    assert!(poll!(&mut leader).is_pending());
-    let waiters: Vec<_> = (0..10)
-        .map(|_| tokio::spawn(memory.request(&token)))
-        .collect();
-    tokio::task::yield_now().await;
-    drop(leader);
-    // One of those who wait leaves, too, as a disconnected request does.
-    waiters[0].abort();
-    tokio::task::yield_now().await;
-    memory.keys.open();
-    for waiter in waiters.into_iter().skip(1) {
-        assert_eq!(waiter.await.unwrap().unwrap().token.subject(), "user_ada");
-    }
-    assert_eq!(memory.keys.asked(), 1);
-}
-
-#[tokio::test]
-async fn when_all_have_left_nothing_is_left() {
-    let memory = Memory::new();
-    let token = Mint::user().mint();
-    memory.keys.close();
-    for _ in 0..3 {
-        let mut requests: Vec<_> = (0..3).map(|_| Box::pin(memory.request(&token))).collect();
-        for request in &mut requests {
-            assert!(poll!(request).is_pending());
-        }
-        assert_eq!(memory.cached.under_way(), 1);
-        drop(requests);
-        assert_eq!(memory.cached.under_way(), 0);
-    }
-    memory.keys.open();
-    assert!(memory.request(&token).await.is_ok());
-    assert_eq!(memory.cached.under_way(), 0);
-}
-
-#[tokio::test]
-async fn a_panic_is_a_refusal_for_those_who_wait_and_for_nobody_else() {
-    let memory = Memory::new();
-    let token = Mint::user().mint();
-    memory.keys.close();
-    memory.keys.panics.store(true, SeqCst);
-    let mut requests: Vec<_> = (0..5).map(|_| Box::pin(memory.request(&token))).collect();
-    for request in &mut requests {
-        assert!(poll!(request).is_pending());
-    }
-    memory.keys.open();
-    for answer in join_all(requests).await {
-        assert_eq!(answer.unwrap_err(), Reason::Internal);
-    }
-    memory.keys.panics.store(false, SeqCst);
-    assert!(memory.request(&token).await.is_ok());
-    assert_eq!((memory.keys.asked(), memory.cached.under_way()), (2, 0));
 }
 
 // --- metrics ---

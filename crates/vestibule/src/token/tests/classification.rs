@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::world::{
     ISSUER, Mint, ORIGIN, OTHER_ROBOT, OTHER_ROBOT_KEY, OWN, PROVIDER_KEY, ROBOT, ROBOT_KEY,
-    SECOND_ISSUER, SECOND_ISSUER_KEY, SECOND_ORIGIN, STRANGERS_KEY, World,
+    SECOND_ISSUER, SECOND_ISSUER_KEY, SECOND_ORIGIN, STRANGERS_KEY, World, access_key,
 };
 use crate::{
     error::{Code, Reason},
@@ -237,6 +237,12 @@ fn our_own_client_is_never_a_caller() {
         &Mint::user().claim("client_id", json!(OWN)),
         Reason::OwnClient,
     );
+    // A client of old, whose id says nothing.
+    let world = World::with(|settings| settings.access_key = access_key("0190a1b2"));
+    for claim in ["sub", "client_id"] {
+        let token = Mint::user().claim(claim, json!("0190a1b2"));
+        world.refuses(&token, Reason::OwnClient);
+    }
 }
 
 #[test]

@@ -3,8 +3,11 @@
 mod cache;
 mod claims;
 mod classification;
+mod flights;
 mod form;
 mod header;
+mod memory;
 mod properties;
 mod signature;
+mod time;
 mod world;

@@ -52,16 +52,20 @@ pub(super) fn signing_key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-pub(super) fn settings() -> ProviderSettings {
+/// The short ids match no scanner for leaked keys.
+pub(super) fn access_key(client_id: &str) -> AccessKey {
     let mut der = vec![
         0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
         0x20,
     ];
     der.extend([7; 32]);
-    let access_key = format!("{OWN}.k1.test.{}", STANDARD.encode(der));
+    AccessKey::parse(&format!("{client_id}.k1.test.{}", STANDARD.encode(der))).unwrap()
+}
+
+pub(super) fn settings() -> ProviderSettings {
     ProviderSettings {
         api_url: ORIGIN.parse().unwrap(),
-        access_key: AccessKey::parse(&access_key).unwrap(),
+        access_key: access_key(OWN),
         issuers: vec![ISSUER.into(), SECOND_ISSUER.into()],
         machine_origins: vec![ORIGIN.into(), SECOND_ORIGIN.into()],
         machine_audience: AUDIENCE.into(),
