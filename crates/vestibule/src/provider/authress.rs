@@ -27,7 +27,7 @@ use super::{
 use crate::{
     clock::{SharedClock, Timestamp},
     settings::{ProviderSettings, SettingsError},
-    token::{KeySetId, key_set::KeySet},
+    token::{KeySet, KeySetId},
 };
 
 /// Calls about users, tenants and clients at the same time. More would only queue at the

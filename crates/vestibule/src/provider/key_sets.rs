@@ -27,7 +27,7 @@ use crate::{
     error::Reason,
     settings::ProviderSettings,
     store::{Directory, StoreError},
-    token::{KeySetId, KeySource, VerifyingKey, key_set::KeySet},
+    token::{KeySet, KeySetId, KeySource, VerifyingKey},
 };
 
 /// Key sets of service clients kept in memory; the least used are fetched again.
