@@ -363,3 +363,6 @@ fn key_document(set: &KeySetId, body: Bytes) -> Result<Found<KeyDocument>, Provi
 fn parsed(address: &str) -> Result<Url, ProviderError> {
     Url::parse(address).map_err(|_| ProviderError::Unusable("its address cannot be made"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -370,3 +370,6 @@ impl FactStore for Directory {
 fn dropped(kind: Kind) {
     metrics::counter!("vestibule_kept_facts_dropped_total", "kind" => kind.as_str()).increment(1);
 }
+
+#[cfg(test)]
+mod tests;

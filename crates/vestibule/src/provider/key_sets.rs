@@ -148,7 +148,7 @@ impl KeySets {
             KeySetId::Client(client) if is_possible_id(client) => slot_of(&self.clients, client),
             KeySetId::Client(_) => return Err(UNKNOWN),
         };
-        let arrived = Instant::now();
+        let started = slot.set.started();
         let source = &self.source;
         slot.set.recall(|| source.recall(id)).await;
         let set = slot
@@ -158,7 +158,7 @@ impl KeySets {
             .map_err(unavailable)?;
         match set.get(kid) {
             Some(key) => Ok(key),
-            None => slot.find_fresher(id, kid, arrived, source).await,
+            None => slot.find_fresher(id, kid, started, source).await,
         }
     }
 }
@@ -185,33 +185,34 @@ impl Drop for KeySets {
 const UNKNOWN: Reason = Reason::UnknownKey;
 
 impl SetSlot {
-    /// The key in a set that was asked for after the request arrived.
+    /// The key in a set that was asked for after the request came, when `started` fetches had
+    /// been started.
     async fn find_fresher(
         &self,
         id: &KeySetId,
         kid: &str,
-        arrived: Instant,
+        started: u64,
         source: &Arc<Source>,
     ) -> Result<VerifyingKey, Reason> {
-        // Twice: a fetch that was under way when the request arrived may have missed the key by a
+        // Twice: a fetch that was under way when the request came may have missed the key by a
         // moment, and then the one that the request is entitled to has not been made yet.
         for _ in 0..2 {
             let flight = match self
                 .set
-                .fresher_than(arrived, || self.fetch_for_unknown(id, source))
+                .fresher_than(started, || self.fetch_for_unknown(id, source))
             {
                 Fresher::Held => break,
                 Fresher::Wait(flight) => flight,
                 // Whether the key exists is not known then.
-                Fresher::NotNow { failing: true } => return Err(Reason::ProviderUnavailable),
-                Fresher::NotNow { failing: false } => return Err(UNKNOWN),
+                Fresher::NotNow { failing: true, .. } => return Err(Reason::ProviderUnavailable),
+                Fresher::NotNow { why, .. } => return Err(why),
             };
-            let started = flight.started();
+            let number = flight.number();
             let set = flight.outcome().await.map_err(unavailable)?;
             if let Some(key) = set.get(kid) {
                 return Ok(key);
             }
-            if started >= arrived {
+            if number > started {
                 return Err(UNKNOWN);
             }
         }
@@ -219,17 +220,22 @@ impl SetSlot {
         held.and_then(|set| set.get(kid)).ok_or(UNKNOWN)
     }
 
-    fn fetch_for_unknown(&self, id: &KeySetId, source: &Arc<Source>) -> Option<Fetch<Arc<KeySet>>> {
+    fn fetch_for_unknown(
+        &self,
+        id: &KeySetId,
+        source: &Arc<Source>,
+    ) -> Result<Fetch<Arc<KeySet>>, Reason> {
         let mut last = self
             .fetched_for_unknown
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|last| last.elapsed() < UNKNOWN_KID_PAUSE) {
-            return None;
+            return Err(UNKNOWN);
         }
-        let fetch = source.fetch(id, Urgency::Waited)?;
+        let fetch = source.fetch(id, Urgency::Waited);
+        let fetch = fetch.ok_or(Reason::ProviderUnavailable)?;
         *last = Some(Instant::now());
-        Some(fetch)
+        Ok(fetch)
     }
 }
 
@@ -302,7 +308,9 @@ async fn keep_fresh(id: KeySetId, set: Weak<Slot<Arc<KeySet>>>, source: Arc<Sour
     let mut retry = RETRY_FIRST;
     loop {
         let started = Instant::now();
-        let Some(slot) = set.upgrade() else { return };
+        let Some(slot) = set.upgrade() else {
+            return;
+        };
         let flight = slot.join_or_start(|| {
             let (source, id) = (Arc::clone(&source), id.clone());
             Box::pin(async move { source.ask(&id).await })
@@ -334,3 +342,6 @@ fn name(id: &KeySetId) -> (Kind, &Arc<str>) {
 fn unavailable(_: ProviderError) -> Reason {
     Reason::ProviderUnavailable
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,4 +19,6 @@ mod profiles;
 mod reading;
 mod refresh;
 mod slot;
+#[cfg(test)]
+mod testing;
 mod transport;

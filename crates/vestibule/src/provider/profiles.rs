@@ -223,3 +223,6 @@ fn fetched<T>(value: Found<T>, fetched_at: Timestamp, ages: Ages) -> Fetched<Fou
         ages,
     }
 }
+
+#[cfg(test)]
+mod tests;

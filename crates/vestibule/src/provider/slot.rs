@@ -59,8 +59,10 @@ pub(super) struct Slot<T> {
 #[derive(Debug)]
 struct State<T> {
     held: Option<Fetched<T>>,
-    /// When the last successful fetch was started.
-    confirmed: Option<Instant>,
+    /// How many fetches were started.
+    started: u64,
+    /// The number of the last one that succeeded.
+    confirmed: u64,
     failure: Option<Failure>,
     flight: Option<Flight<T>>,
 }
@@ -77,20 +79,20 @@ type Outcome<T> = Result<T, ProviderError>;
 /// A fetch under way, to wait for.
 #[derive(Debug)]
 pub(super) struct Flight<T> {
-    started: Instant,
+    number: u64,
     probe: bool,
     outcome: watch::Receiver<Option<Outcome<T>>>,
 }
 
 /// What [`Slot::fresher_than`] can offer.
 #[derive(Debug)]
-pub(super) enum Fresher<T> {
-    /// Nothing: what is held was asked for after that moment.
+pub(super) enum Fresher<T, R> {
+    /// Nothing: what is held comes from a later fetch.
     Held,
     /// A fetch under way, or one that was just started.
     Wait(Flight<T>),
     /// No new fetch may be started now; `failing` where the last one failed a moment ago.
-    NotNow { failing: bool },
+    NotNow { failing: bool, why: R },
 }
 
 /// Slots by key, bounded; those in use stay.
@@ -110,6 +112,7 @@ pub(super) trait Busy {
 /// Ends a flight, however its task ends.
 struct Landing<T: Clone> {
     slot: Arc<Slot<T>>,
+    number: u64,
     started: Instant,
     done: Option<watch::Sender<Option<Outcome<T>>>>,
 }
@@ -119,7 +122,8 @@ impl<T> Default for Slot<T> {
         Self {
             state: Mutex::new(State {
                 held: None,
-                confirmed: None,
+                started: 0,
+                confirmed: 0,
                 failure: None,
                 flight: None,
             }),
@@ -180,24 +184,31 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
         }
     }
 
-    /// Something asked for after `moment`: for a request that finds what is held wanting.
+    /// How many fetches were started so far: a later one brings what was true after this moment.
+    pub(super) fn started(&self) -> u64 {
+        self.lock().started
+    }
+
+    /// Something from a later fetch than those `started` when the request came: for a request
+    /// that finds what is held wanting.
     ///
     /// `may_start` is asked, once, where a new fetch would be needed.
-    pub(super) fn fresher_than(
+    pub(super) fn fresher_than<R>(
         self: &Arc<Self>,
-        moment: Instant,
-        may_start: impl FnOnce() -> Option<Fetch<T>>,
-    ) -> Fresher<T> {
+        started: u64,
+        may_start: impl FnOnce() -> Result<Fetch<T>, R>,
+    ) -> Fresher<T, R> {
         let mut state = self.lock();
-        if state.confirmed.is_some_and(|started| started >= moment) {
+        if state.confirmed > started {
             return Fresher::Held;
         }
         if let Some(flight) = &state.flight {
             return Fresher::Wait(flight.clone());
         }
         match may_start() {
-            Some(fetch) => Fresher::Wait(self.launch(&mut state, false, fetch)),
-            None => Fresher::NotNow {
+            Ok(fetch) => Fresher::Wait(self.launch(&mut state, false, fetch)),
+            Err(why) => Fresher::NotNow {
+                why,
                 failing: state
                     .failure
                     .as_ref()
@@ -245,16 +256,18 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
     /// Starts a fetch; the caller has seen, under the lock, that there is none.
     fn launch(self: &Arc<Self>, state: &mut State<T>, probe: bool, fetch: Fetch<T>) -> Flight<T> {
         let (done, outcome) = watch::channel(None);
-        let started = Instant::now();
+        state.started += 1;
+        let number = state.started;
         let flight = Flight {
-            started,
+            number,
             probe,
             outcome,
         };
         state.flight = Some(flight.clone());
         let landing = Landing {
             slot: Arc::clone(self),
-            started,
+            number,
+            started: Instant::now(),
             done: Some(done),
         };
         tokio::spawn(async move { landing.land(fetch.await) });
@@ -298,7 +311,7 @@ impl<T: Clone> State<T> {
 impl<T> Clone for Flight<T> {
     fn clone(&self) -> Self {
         Self {
-            started: self.started,
+            number: self.number,
             probe: self.probe,
             outcome: self.outcome.clone(),
         }
@@ -306,9 +319,9 @@ impl<T> Clone for Flight<T> {
 }
 
 impl<T: Clone> Flight<T> {
-    /// When it was started: what it brings is not older.
-    pub(super) fn started(&self) -> Instant {
-        self.started
+    /// Its number, as [`Slot::started`] counts.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Its end.
@@ -334,7 +347,7 @@ impl<T: Clone> Landing<T> {
                 Ok(fetched) => {
                     let value = fetched.value.clone();
                     state.held = Some(fetched);
-                    state.confirmed = Some(self.started);
+                    state.confirmed = self.number;
                     state.failure = None;
                     Ok(value)
                 }

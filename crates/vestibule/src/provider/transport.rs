@@ -345,3 +345,6 @@ fn problem(name: &str, problem: &str) -> SettingsError {
 pub(super) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
+
+#[cfg(test)]
+mod tests;
