@@ -7,11 +7,11 @@ use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::{
     bearer::BearerToken,
-    error::{Reason, Refusal},
+    error::{Reason, Refusal, RefusedCaller},
     http::RequestId,
     principal::{Principal, PrincipalKind, Resolver},
-    tenancy::activity::{ActivityEvent, ActivityLog},
-    token::{CacheOutcome, CachedVerifier, TokenClass, VerifiedToken},
+    tenancy::activity::{ActivityEvent, ActivityKind, ActivityLog},
+    token::{CacheOutcome, CachedVerifier, TokenClass, TokenDigest, VerifiedToken},
 };
 
 /// Decides who calls. Shared by all requests.
@@ -118,11 +118,8 @@ impl Authenticator {
                 TokenClass::Machine => self.validate_machine_token(&token).await?,
             };
             if token.first_use() {
-                self.activity.record(ActivityEvent::sign_in(
-                    &principal,
-                    &verification.digest,
-                    request_id(),
-                ));
+                self.activity
+                    .record(sign_in(&principal, &verification.digest, request_id()));
             }
             Ok(principal)
         }
@@ -134,13 +131,36 @@ impl Authenticator {
         result
     }
 
+    /// Sets the gauges to what is true now.
+    pub(crate) fn refresh_gauges(&self) {
+        self.verifier.refresh_gauges();
+    }
+
     /// Writes a refusal into the activity of the caller's own account, where it is known.
     pub(crate) fn note_refusal(&self, refusal: &Refusal, request_id: impl Fn() -> RequestId) {
         if let Some(caller) = &refusal.caller {
             self.activity
-                .record(ActivityEvent::refusal(caller, refusal.reason, request_id()));
+                .record(refused(caller, refusal.reason, request_id()));
         }
     }
+}
+
+fn sign_in(principal: &Principal, digest: &TokenDigest, request_id: RequestId) -> ActivityEvent {
+    let mut event = ActivityEvent::new(principal.account().id, ActivityKind::SignIn);
+    event.user_id = (principal.kind() == PrincipalKind::User).then(|| principal.user().id);
+    event.client_id = Some(principal.token().client_id.to_string());
+    event.request_id = Some(request_id.to_string());
+    event.token_hash = Some(digest.identity().to_vec());
+    event
+}
+
+fn refused(caller: &RefusedCaller, reason: Reason, request_id: RequestId) -> ActivityEvent {
+    let mut event = ActivityEvent::new(caller.account_id, ActivityKind::Refusal);
+    event.user_id = caller.user_id;
+    event.client_id = caller.client_id.as_deref().map(str::to_owned);
+    event.reason = Some(reason.as_str().to_owned());
+    event.request_id = Some(request_id.to_string());
+    event
 }
 
 impl Measures {

@@ -16,8 +16,8 @@ use crate::{
     settings::{Settings, SettingsError},
     store::{AccountUsers, Directory, StoreError, WatchGuard},
     tenancy::{
-        SessionError, SessionScope, SystemAccess, TenantRepository, TenantService, TenantSession,
-        TenantSpaces, activity::ActivityLog,
+        Migrated, SessionError, SessionScope, SystemAccess, TenantRepository, TenantService,
+        TenantSession, TenantSpaces, activity::ActivityLog,
     },
     token::{CachedVerifier, TokenPolicy, Verifier},
 };
@@ -111,7 +111,7 @@ impl Vestibule {
     ///
     /// A changed or missing migration, or one that failed; the accounts before it are done, and
     /// the next call goes on where this one stopped.
-    pub async fn migrate_tenants(&self, migrations: Migrator) -> Result<(), StoreError> {
+    pub async fn migrate_tenants(&self, migrations: Migrator) -> Result<Migrated, StoreError> {
         self.0.spaces.migrate_tenants(&migrations).await
     }
 
@@ -128,7 +128,7 @@ impl Vestibule {
         let account = principal.account().id;
         match principal.scope() {
             Some(scope) => scope.session(account),
-            None => TenantSession::detached(&self.0.spaces, account),
+            None => self.0.spaces.detached_session(account),
         }
     }
 
@@ -184,7 +184,7 @@ impl Vestibule {
 
     /// Sets the gauges to what is true now. Called before metrics are read.
     pub fn refresh_gauges(&self) {
-        self.0.spaces.refresh_gauges();
+        self.0.authenticator.refresh_gauges();
     }
 
     /// Stops background work and writes what is still to be kept. Sessions in use end first.
@@ -198,7 +198,7 @@ impl Vestibule {
     }
 
     pub(crate) fn new_scope(&self) -> Arc<SessionScope> {
-        SessionScope::new(self.0.spaces.clone())
+        SessionScope::new(&self.0.spaces)
     }
 
     pub(crate) fn outage_status(&self) -> OutageStatus {
@@ -242,7 +242,7 @@ impl VestibuleBuilder {
         directory
             .bind_provider(&settings.origin(), allow_other_provider)
             .await?;
-        let spaces = TenantSpaces::open(&database, directory.clone(), Arc::clone(&clock)).await?;
+        let spaces = TenantSpaces::open(&database, &directory, Arc::clone(&clock))?;
         let activity = ActivityLog::start(spaces.clone());
 
         let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
@@ -281,9 +281,12 @@ impl VestibuleBuilder {
             Arc::clone(&clock),
         ));
         let changes = {
-            let resolver = Arc::clone(&resolver);
+            let (resolver, spaces) = (Arc::clone(&resolver), spaces.clone());
             directory
-                .watch(move |change| resolver.on_change(&change))
+                .watch(move |change| {
+                    resolver.on_change(change);
+                    spaces.on_change(change);
+                })
                 .await?
         };
         keys.warm_up().await;

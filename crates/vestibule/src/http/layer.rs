@@ -23,7 +23,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Problem, RequestFacts, context::RequestContext};
-use crate::{error::Code, tenancy::SessionScope, vestibule::Vestibule};
+use crate::{error::Code, vestibule::Vestibule};
 
 type Observer = Arc<dyn Fn(&RequestFacts<'_>, &Response) + Send + Sync>;
 
@@ -104,9 +104,9 @@ where
         let handler = self.inner.call(request);
         // Dropped with the future when the client goes away: whatever the handler left running
         // somewhere, its session ends here.
-        let abandoned = Abandoned(Arc::clone(context.scope()));
+        let guard = context.scope().guard();
         Box::pin(async move {
-            let _abandoned = abandoned;
+            let _guard = guard;
             // A handler's panic is the end of its request, not of the connection: the caller is
             // told, and nothing of what the handler did stays.
             let answer = match AssertUnwindSafe(handler).catch_unwind().await {
@@ -123,15 +123,6 @@ where
             }
             Ok(response)
         })
-    }
-}
-
-struct Abandoned(Arc<SessionScope>);
-
-impl Drop for Abandoned {
-    /// Nothing where the session has ended by commit or rollback.
-    fn drop(&mut self) {
-        self.0.abandon();
     }
 }
 
@@ -163,7 +154,9 @@ async fn end(context: &RequestContext, answer: Response) -> Response {
             Err(error) => Problem::from(error).into_response(),
         }
     } else {
-        context.scope().rollback().await;
+        if let Err(error) = context.scope().rollback().await {
+            tracing::warn!(%error, "a session could not be rolled back; its connection is closed");
+        }
         answer
     };
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {

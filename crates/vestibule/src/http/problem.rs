@@ -126,15 +126,18 @@ impl From<Reason> for Problem {
 
 impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
-        if error.is_not_found() {
-            return Self::new(Code::NotFound);
+        match error {
+            SessionError::NotFound => Self::new(Code::NotFound),
+            SessionError::BadCursor => Self::new(Code::InvalidRequest),
+            SessionError::Unavailable(_) => {
+                tracing::error!(%error, "a tenant session could not be used");
+                Self::new(Code::StorageUnavailable)
+            }
+            _ => {
+                tracing::error!(%error, "a tenant session failed");
+                Self::new(Code::InternalError)
+            }
         }
-        if error.is_unavailable() {
-            tracing::error!(%error, "a tenant session could not be used");
-            return Self::new(Code::StorageUnavailable);
-        }
-        tracing::error!(%error, "a tenant session failed");
-        Self::new(Code::InternalError)
     }
 }
 

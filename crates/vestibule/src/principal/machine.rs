@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Resolver {
-    pub(super) async fn machine(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
+    pub(crate) async fn machine(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
         // The verifier asked before it fetched keys; a client that is gone by now was removed
         // while its verified token was still remembered.
         let known = self.local.client(token.client_id()).await?;

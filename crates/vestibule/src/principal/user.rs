@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Resolver {
-    pub(super) async fn user(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
+    pub(crate) async fn user(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
         self.remembered.check(token, self.clock.now())?;
         let profile = match self.users.get(token.subject()).await {
             Ok(Found::Present(profile)) => profile,

@@ -78,6 +78,10 @@ impl TokenCache {
         // The token's own last bucket made place for this one: nobody lost anything.
         let evicted = pushed_out.iter().filter(|(other, _)| *other != digest);
         self.evictions.increment(evicted.count() as u64);
+    }
+
+    /// Shows how many tokens are kept.
+    pub(super) fn refresh_gauge(&self) {
         self.size.set(self.len() as f64);
     }
 

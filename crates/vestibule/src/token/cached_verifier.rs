@@ -87,6 +87,13 @@ impl CachedVerifier {
         self.len() == 0
     }
 
+    /// Sets `vestibule_token_cache_entries` to what is true now.
+    pub(crate) fn refresh_gauges(&self) {
+        if let Some(cache) = &self.0.cache {
+            cache.refresh_gauge();
+        }
+    }
+
     /// How many verifications are under way.
     #[cfg(test)]
     pub(super) fn under_way(&self) -> usize {

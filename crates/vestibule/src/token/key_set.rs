@@ -15,7 +15,8 @@ use super::{VerifyingKey, header::is_key_id};
 /// provider fill our memory; further keys are not used.
 const MAX_KEYS: usize = 100;
 
-/// The usable keys of one set, by `kid`. Cheap to look into; never changes.
+/// The usable keys of one set, by `kid`. Cheap to look into; never changes. The default is empty.
+#[derive(Default)]
 pub struct KeySet {
     /// None: several different keys have the name, so it names none of them.
     keys: HashMap<Box<str>, Option<VerifyingKey>>,
