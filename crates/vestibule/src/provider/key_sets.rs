@@ -64,10 +64,13 @@ struct Source {
     clients: Budget,
 }
 
+/// The keys of a set; none where all of them are withdrawn.
+type Keys = Option<Arc<KeySet>>;
+
 /// One set, and when an unknown `kid` last made us fetch it.
 #[derive(Debug, Default)]
 struct SetSlot {
-    set: Arc<Slot<Arc<KeySet>>>,
+    set: Arc<Slot<Keys>>,
     fetched_for_unknown: Mutex<Option<Instant>>,
 }
 
@@ -134,7 +137,7 @@ impl KeySets {
         let now = self.source.clock.now();
         self.issuers
             .values()
-            .all(|slot| slot.set.usable(now).is_some_and(|set| !set.is_empty()))
+            .all(|slot| slot.set.usable(now).flatten().is_some())
     }
 
     /// Waits until what is to be kept is written, for a few seconds at most.
@@ -156,7 +159,7 @@ impl KeySets {
             .get(&*source.clock, |urgency| source.fetch(id, urgency))
             .await
             .map_err(unavailable)?;
-        match set.get(kid) {
+        match set.and_then(|set| set.get(kid)) {
             Some(key) => Ok(key),
             None => slot.find_fresher(id, kid, started, source).await,
         }
@@ -209,7 +212,7 @@ impl SetSlot {
             };
             let number = flight.number();
             let set = flight.outcome().await.map_err(unavailable)?;
-            if let Some(key) = set.get(kid) {
+            if let Some(key) = set.and_then(|set| set.get(kid)) {
                 return Ok(key);
             }
             if number > started {
@@ -217,14 +220,14 @@ impl SetSlot {
             }
         }
         let held = self.set.usable(source.clock.now());
-        held.and_then(|set| set.get(kid)).ok_or(UNKNOWN)
+        held.flatten().and_then(|set| set.get(kid)).ok_or(UNKNOWN)
     }
 
     fn fetch_for_unknown(
         &self,
         id: &KeySetId,
         source: &Arc<Source>,
-    ) -> Result<Fetch<Arc<KeySet>>, Reason> {
+    ) -> Result<Fetch<Keys>, Reason> {
         let mut last = self
             .fetched_for_unknown
             .lock()
@@ -246,17 +249,17 @@ impl Busy for SetSlot {
 }
 
 impl Source {
-    async fn recall(&self, id: &KeySetId) -> Result<Option<Fetched<Arc<KeySet>>>, StoreError> {
+    async fn recall(&self, id: &KeySetId) -> Result<Option<Fetched<Keys>>, StoreError> {
         let (kind, key) = name(id);
         let kept = self.kept.load(kind, key).await?;
         Ok(kept.and_then(|(body, fetched_at)| {
             let set = KeySet::parse(&body).ok()?;
-            Some(self.fetched(Arc::new(set), fetched_at))
+            Some(self.fetched(Some(Arc::new(set)), fetched_at))
         }))
     }
 
     /// A fetch of the set; none where the budget for clients' sets is used up.
-    fn fetch(self: &Arc<Self>, id: &KeySetId, urgency: Urgency) -> Option<Fetch<Arc<KeySet>>> {
+    fn fetch(self: &Arc<Self>, id: &KeySetId, urgency: Urgency) -> Option<Fetch<Keys>> {
         let turn = match id {
             KeySetId::Issuer(_) => None,
             KeySetId::Client(_) => {
@@ -277,24 +280,24 @@ impl Source {
         }))
     }
 
-    async fn ask(&self, id: &KeySetId) -> Result<Fetched<Arc<KeySet>>, ProviderError> {
+    async fn ask(&self, id: &KeySetId) -> Result<Fetched<Keys>, ProviderError> {
         let began = self.clock.now();
         let (kind, key) = name(id);
         match self.provider.key_set(id).await? {
             Found::Present(document) if !document.keys.is_empty() => {
                 let body = document.body.to_vec();
                 self.kept.keep(kind, key, body, began);
-                Ok(self.fetched(Arc::clone(&document.keys), began))
+                Ok(self.fetched(Some(Arc::clone(&document.keys)), began))
             }
             // All keys are withdrawn, at once, and stay so across a restart.
             Found::Present(_) | Found::Gone => {
                 self.kept.forget(kind, key);
-                Ok(self.fetched(Arc::default(), began))
+                Ok(self.fetched(None, began))
             }
         }
     }
 
-    fn fetched(&self, value: Arc<KeySet>, fetched_at: Timestamp) -> Fetched<Arc<KeySet>> {
+    fn fetched(&self, value: Keys, fetched_at: Timestamp) -> Fetched<Keys> {
         Fetched {
             value,
             fetched_at,
@@ -304,7 +307,7 @@ impl Source {
 }
 
 /// Fetches an issuer's set again and again, so that its keys are there when a request comes.
-async fn keep_fresh(id: KeySetId, set: Weak<Slot<Arc<KeySet>>>, source: Arc<Source>) {
+async fn keep_fresh(id: KeySetId, set: Weak<Slot<Keys>>, source: Arc<Source>) {
     let mut retry = RETRY_FIRST;
     loop {
         let started = Instant::now();

@@ -417,3 +417,41 @@ pub(super) fn slot_of<S: Busy + Default>(slots: &Slots<S>, key: &str) -> Arc<S> 
         Err(never) => match never {},
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> String {
+        format!("key {number}")
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_and_what_is_in_use_stays() {
+        let slots = slots::<Slot<u8>>(100);
+        let fill = |numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                slot_of(&slots, &key(number));
+            }
+        };
+        fill(0..1_000);
+        let held = slot_of(&slots, "held");
+        let fetched = slot_of(&slots, "fetched");
+        fetched.join_or_start(|| Box::pin(std::future::pending()));
+        let fetched = {
+            let address = Arc::as_ptr(&fetched);
+            drop(fetched);
+            address
+        };
+        slot_of(&slots, "idle");
+        fill(1_000..10_000);
+        assert!(slots.len() <= 110, "{}", slots.len());
+        assert!(slots.get("idle").is_none());
+        assert!(Arc::ptr_eq(&held, &slot_of(&slots, "held")));
+        assert!(std::ptr::eq(
+            fetched,
+            Arc::as_ptr(&slot_of(&slots, "fetched"))
+        ));
+        assert!(slot_of(&slots, "fetched").is_busy());
+    }
+}

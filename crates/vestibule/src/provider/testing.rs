@@ -32,7 +32,7 @@ use crate::{
     error::OutageStatus,
     settings::{ProviderSettings, Provisioning},
     store::{KeptFact, StoreError},
-    token::{KeySetId, key_set::KeySet},
+    token::{KeySet, KeySetId},
 };
 
 pub(super) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -320,6 +320,9 @@ impl FactStore for FakeStore {
     }
 }
 
+/// The header that tells the number of a request's connection, from 1.
+pub(super) const CONNECTION: &str = "test-connection";
+
 /// What the raw server does with a request.
 pub(super) enum Reply {
     /// These bytes, as they are, and the connection stays open.
@@ -352,7 +355,7 @@ pub(super) struct TestServer {
 }
 
 impl TestServer {
-    /// `answer` is given the head of each request.
+    /// `answer` is given the head of each request, and the number of its connection as a header.
     pub(super) async fn start(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -363,8 +366,9 @@ impl TestServer {
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, Arc::clone(&seen), Arc::clone(&answer)));
+                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                tokio::spawn(serve(stream, number, seen, answer));
             }
         });
         Self {
@@ -394,6 +398,7 @@ impl Drop for TestServer {
 
 async fn serve(
     mut stream: TcpStream,
+    number: usize,
     seen: Arc<Mutex<Vec<String>>>,
     answer: Arc<impl Fn(&str) -> Reply>,
 ) {
@@ -407,7 +412,7 @@ async fn serve(
         }
         let head = String::from_utf8(head).unwrap();
         seen.lock().unwrap().push(head.clone());
-        match answer(&head) {
+        match answer(&format!("{head}{CONNECTION}: {number}\r\n")) {
             Reply::Raw(bytes) => {
                 if stream.write_all(&bytes).await.is_err() {
                     return;

@@ -49,15 +49,20 @@ async fn a_fact_is_good_for_its_name_its_key_and_its_provider_only() {
 
 #[tokio::test(start_paused = true)]
 async fn parts_of_a_fact_cannot_be_shifted_into_each_other() {
+    // Chosen so that the bytes of the time could as well be the end of the key, and the first
+    // bytes of the body a time.
     let store = FakeStore::new();
     let kept = facts(&store);
-    kept.keep(Kind::User, &key("ab"), b"c".to_vec(), START);
+    let at = Timestamp::from_millis(i64::from_be_bytes(*b"\0\0\x01abcde"));
+    kept.keep(Kind::User, &key("a"), b"\0\0\x01abcdebody".to_vec(), at);
     kept.flush().await;
     let mut fact = store.facts.lock().unwrap().values().next().unwrap().clone();
-    fact.body = b"bc".to_vec();
-    let name = ("user".into(), "a".into());
+    fact.body = b"body".to_vec();
+    let shifted = "a\0\0\u{1}abcde";
+    let name = ("user".into(), shifted.into());
     store.facts.lock().unwrap().insert(name, fact);
-    assert_eq!(kept.load(Kind::User, "a").await.unwrap(), None);
+    assert_eq!(kept.load(Kind::User, shifted).await.unwrap(), None);
+    assert!(kept.load(Kind::User, "a").await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,6 +115,22 @@ async fn bodies_are_bounded_too() {
     kept.flush().await;
     assert_eq!(kept.0.waiting().bytes, 0);
     assert_eq!(store.len(), MAX_WAITING_BYTES / MAX_BODY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_failed_does_not_undo_a_newer_one() {
+    let store = FakeStore::new();
+    let kept = facts(&store);
+    *store.broken.lock().unwrap() = true;
+    *store.delay.lock().unwrap() = Duration::from_millis(100);
+    kept.keep(Kind::User, &key("a"), b"old".to_vec(), START);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    kept.keep(Kind::User, &key("a"), b"new".to_vec(), START);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    *store.broken.lock().unwrap() = false;
+    kept.flush().await;
+    let found = kept.load(Kind::User, "a").await.unwrap();
+    assert_eq!(found, Some((b"new".to_vec(), START)));
 }
 
 #[tokio::test(start_paused = true)]
