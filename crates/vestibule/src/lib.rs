@@ -9,6 +9,34 @@
 //!
 //! Each arrow is the only way to make the type to its right, so a check that was passed is a
 //! value, and a check that was forgotten does not compile.
+//!
+//! # An application
+//!
+//! ```no_run
+//! use axum::{Json, Router, routing::get};
+//! use vestibule::{Problem, Repository, TenantRepository, TenantSession, Vestibule};
+//!
+//! struct Notes(TenantSession);
+//!
+//! impl TenantRepository for Notes {
+//!     fn new(session: TenantSession) -> Self {
+//!         Self(session)
+//!     }
+//! }
+//!
+//! async fn count(Repository(notes): Repository<Notes>) -> Result<Json<i64>, Problem> {
+//!     let (count,): (i64,) = notes.0.query("SELECT count(*) FROM notes").fetch_one().await?;
+//!     Ok(Json(count))
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let vestibule = Vestibule::from_env().await?;
+//! let app: Router = Router::new().route("/notes/count", get(count)).layer(vestibule.layer());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/notes` in the repository is a whole one; the README tells how to run the server.
 
 pub mod bearer;
 pub mod token;
@@ -21,6 +49,23 @@ pub mod tenancy;
 pub mod http;
 pub mod provider;
 
+mod authenticator;
+mod vestibule;
+
 pub mod clock;
 pub mod error;
 pub mod settings;
+
+pub use self::{
+    authenticator::Authenticator,
+    bearer::BearerToken,
+    clock::{Clock, Timestamp},
+    error::{Code, Reason, Refusal},
+    http::{Machine, Problem, Repository, Service, User, VestibuleLayer},
+    principal::{Principal, PrincipalKind, UserWithAccount},
+    provider::Authress,
+    settings::Settings,
+    tenancy::{SessionError, SystemAccess, TenantRepository, TenantService, TenantSession},
+    token::VerifiedToken,
+    vestibule::{Readiness, StartError, Vestibule, VestibuleBuilder},
+};

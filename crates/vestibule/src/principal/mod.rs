@@ -23,6 +23,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 pub(crate) use self::local::LocalFacts;
+pub(crate) use self::resolver::PROVIDER;
 pub use self::resolver::Resolver;
 use crate::{
     clock::Timestamp,

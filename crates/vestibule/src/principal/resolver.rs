@@ -90,8 +90,14 @@ impl Resolver {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the directory did not answer");
-        Reason::StorageUnavailable.into()
+        match error {
+            // Suspended or deleted between two looks.
+            StoreError::NotFound(_) => Reason::UnknownAccount.into(),
+            error => {
+                tracing::error!(%error, "the directory did not answer");
+                Reason::StorageUnavailable.into()
+            }
+        }
     }
 }
 

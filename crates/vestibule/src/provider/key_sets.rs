@@ -1,42 +1,336 @@
 //! Key sets: fetched, refreshed, bounded.
-use super::AuthressApi;
+//!
+//! A key that is known is answered from memory. A `kid` that is not may be a new key, or invented:
+//! it makes us fetch at once, however fresh the set is, and then at most once a second for each
+//! set; start-up and background fetches do not count. Requests join a fetch under way; none waits
+//! for the next turn. A set is replaced as a whole, so a key that left it verifies nothing more.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, join_all};
+use tokio::{task::AbortHandle, time::Instant};
+
+use super::{
+    AuthressApi, Found, ProviderError,
+    authress::{Provider, is_possible_id},
+    budget::Budget,
+    kept::{FactStore, KeptFacts, Kind},
+    refresh::Ages,
+    slot::{Busy, Fetch, Fetched, Fresher, Slot, Slots, Urgency, slot_of, slots},
+};
 use crate::{
-    clock::SharedClock,
+    clock::{SharedClock, Timestamp},
     error::Reason,
     settings::ProviderSettings,
-    store::Directory,
-    token::{KeySetId, KeySource, VerifyingKey},
+    store::{Directory, StoreError},
+    token::{KeySet, KeySetId, KeySource, VerifyingKey},
 };
-use futures_util::future::BoxFuture;
-use std::sync::Arc;
+
+/// Key sets of service clients kept in memory; the least used are fetched again.
+const CLIENTS: usize = 10_000;
+
+/// The shortest time between two fetches of one set for unknown `kid`s.
+const UNKNOWN_KID_PAUSE: Duration = Duration::from_secs(1);
+
+/// The first and the longest pause between two tries to fetch an issuer's set, start to start.
+/// The longest bounds the way back after an outage (5 s).
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LAST: Duration = Duration::from_secs(4);
+
+/// How long a request waits for its turn to fetch a client's set of which nothing is known.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The key sets of all issuers and service clients.
 #[derive(Debug)]
-pub struct KeySets;
+pub struct KeySets {
+    issuers: HashMap<Arc<str>, Arc<SetSlot>>,
+    clients: Slots<SetSlot>,
+    source: Arc<Source>,
+    /// One for each issuer, from [`KeySets::warm_up`] on.
+    refreshers: Mutex<Vec<AbortHandle>>,
+}
+
+/// Where sets come from.
+#[derive(Debug)]
+struct Source {
+    provider: Arc<dyn Provider>,
+    kept: KeptFacts,
+    ages: Ages,
+    clock: SharedClock,
+    clients: Budget,
+}
+
+/// One set, and when an unknown `kid` last made us fetch it.
+#[derive(Debug, Default)]
+struct SetSlot {
+    set: Arc<Slot<Arc<KeySet>>>,
+    fetched_for_unknown: Mutex<Option<Instant>>,
+}
 
 impl KeySets {
     pub(crate) fn new(
-        _: &ProviderSettings,
-        _: Arc<AuthressApi>,
-        _: Directory,
-        _: SharedClock,
+        settings: &ProviderSettings,
+        api: Arc<AuthressApi>,
+        directory: Directory,
+        clock: SharedClock,
     ) -> Arc<Self> {
-        Arc::new(Self)
+        Self::over(settings, api, Arc::new(directory), clock)
     }
+
+    pub(super) fn over(
+        settings: &ProviderSettings,
+        provider: Arc<dyn Provider>,
+        store: Arc<dyn FactStore>,
+        clock: SharedClock,
+    ) -> Arc<Self> {
+        let issuers = settings.issuers.iter().cloned();
+        Arc::new(Self {
+            issuers: issuers.map(|issuer| (issuer, Arc::default())).collect(),
+            clients: slots(CLIENTS),
+            source: Arc::new(Source {
+                provider,
+                kept: KeptFacts::new(settings, store),
+                ages: Ages {
+                    // Strangers can make us look for keys, so zero cannot mean every time.
+                    soft: settings.jwks_refresh.max(UNKNOWN_KID_PAUSE),
+                    hard: settings.jwks_max_age,
+                },
+                clock,
+                clients: Budget::default(),
+            }),
+            refreshers: Mutex::default(),
+        })
+    }
+
     /// Loads the kept sets of all configured issuers and starts fetching fresh ones (at start-up).
-    pub(crate) async fn warm_up(self: &Arc<Self>) {}
+    ///
+    /// Does not wait for the provider. The fetching goes on until the value is dropped.
+    pub(crate) async fn warm_up(self: &Arc<Self>) {
+        let recalls = self.issuers.iter().map(|(issuer, slot)| async {
+            let id = KeySetId::Issuer(Arc::clone(issuer));
+            slot.set.recall(|| self.source.recall(&id)).await;
+        });
+        join_all(recalls).await;
+        let mut refreshers = self
+            .refreshers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !refreshers.is_empty() {
+            return;
+        }
+        for (issuer, slot) in &self.issuers {
+            let id = KeySetId::Issuer(Arc::clone(issuer));
+            let refresher = keep_fresh(id, Arc::downgrade(&slot.set), Arc::clone(&self.source));
+            refreshers.push(tokio::spawn(refresher).abort_handle());
+        }
+    }
+
     /// Whether every configured issuer has usable keys: part of `/readyz`.
     pub fn ready(&self) -> bool {
-        false
+        let now = self.source.clock.now();
+        self.issuers
+            .values()
+            .all(|slot| slot.set.usable(now).is_some_and(|set| !set.is_empty()))
+    }
+
+    /// Waits until what is to be kept is written, for a few seconds at most.
+    pub(crate) async fn flush(&self) {
+        self.source.kept.flush().await;
+    }
+
+    async fn find(&self, id: &KeySetId, kid: &str) -> Result<VerifyingKey, Reason> {
+        let slot = match id {
+            KeySetId::Issuer(issuer) => Arc::clone(self.issuers.get(issuer).ok_or(UNKNOWN)?),
+            KeySetId::Client(client) if is_possible_id(client) => slot_of(&self.clients, client),
+            KeySetId::Client(_) => return Err(UNKNOWN),
+        };
+        let arrived = Instant::now();
+        let source = &self.source;
+        slot.set.recall(|| source.recall(id)).await;
+        let set = slot
+            .set
+            .get(&*source.clock, |urgency| source.fetch(id, urgency))
+            .await
+            .map_err(unavailable)?;
+        match set.get(kid) {
+            Some(key) => Ok(key),
+            None => slot.find_fresher(id, kid, arrived, source).await,
+        }
     }
 }
 
 impl KeySource for KeySets {
     fn key<'a>(
         &'a self,
-        _set: &'a KeySetId,
-        _kid: &'a str,
+        set: &'a KeySetId,
+        kid: &'a str,
     ) -> BoxFuture<'a, Result<VerifyingKey, Reason>> {
-        Box::pin(async { Err(Reason::UnknownKey) })
+        Box::pin(self.find(set, kid))
     }
+}
+
+impl Drop for KeySets {
+    fn drop(&mut self) {
+        let refreshers = self.refreshers.get_mut();
+        for refresher in refreshers.unwrap_or_else(PoisonError::into_inner) {
+            refresher.abort();
+        }
+    }
+}
+
+const UNKNOWN: Reason = Reason::UnknownKey;
+
+impl SetSlot {
+    /// The key in a set that was asked for after the request arrived.
+    async fn find_fresher(
+        &self,
+        id: &KeySetId,
+        kid: &str,
+        arrived: Instant,
+        source: &Arc<Source>,
+    ) -> Result<VerifyingKey, Reason> {
+        // Twice: a fetch that was under way when the request arrived may have missed the key by a
+        // moment, and then the one that the request is entitled to has not been made yet.
+        for _ in 0..2 {
+            let flight = match self
+                .set
+                .fresher_than(arrived, || self.fetch_for_unknown(id, source))
+            {
+                Fresher::Held => break,
+                Fresher::Wait(flight) => flight,
+                // Whether the key exists is not known then.
+                Fresher::NotNow { failing: true } => return Err(Reason::ProviderUnavailable),
+                Fresher::NotNow { failing: false } => return Err(UNKNOWN),
+            };
+            let started = flight.started();
+            let set = flight.outcome().await.map_err(unavailable)?;
+            if let Some(key) = set.get(kid) {
+                return Ok(key);
+            }
+            if started >= arrived {
+                return Err(UNKNOWN);
+            }
+        }
+        let held = self.set.usable(source.clock.now());
+        held.and_then(|set| set.get(kid)).ok_or(UNKNOWN)
+    }
+
+    fn fetch_for_unknown(&self, id: &KeySetId, source: &Arc<Source>) -> Option<Fetch<Arc<KeySet>>> {
+        let mut last = self
+            .fetched_for_unknown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < UNKNOWN_KID_PAUSE) {
+            return None;
+        }
+        let fetch = source.fetch(id, Urgency::Waited)?;
+        *last = Some(Instant::now());
+        Some(fetch)
+    }
+}
+
+impl Busy for SetSlot {
+    fn is_busy(&self) -> bool {
+        self.set.is_busy()
+    }
+}
+
+impl Source {
+    async fn recall(&self, id: &KeySetId) -> Result<Option<Fetched<Arc<KeySet>>>, StoreError> {
+        let (kind, key) = name(id);
+        let kept = self.kept.load(kind, key).await?;
+        Ok(kept.and_then(|(body, fetched_at)| {
+            let set = KeySet::parse(&body).ok()?;
+            Some(self.fetched(Arc::new(set), fetched_at))
+        }))
+    }
+
+    /// A fetch of the set; none where the budget for clients' sets is used up.
+    fn fetch(self: &Arc<Self>, id: &KeySetId, urgency: Urgency) -> Option<Fetch<Arc<KeySet>>> {
+        let turn = match id {
+            KeySetId::Issuer(_) => None,
+            KeySetId::Client(_) => {
+                let patience = match urgency {
+                    Urgency::Needed => PATIENCE,
+                    Urgency::Background | Urgency::Waited => Duration::ZERO,
+                };
+                Some(self.clients.reserve(Instant::now(), patience)?)
+            }
+        };
+        let source = Arc::clone(self);
+        let id = id.clone();
+        Some(Box::pin(async move {
+            if let Some(turn) = turn {
+                tokio::time::sleep_until(turn).await;
+            }
+            source.ask(&id).await
+        }))
+    }
+
+    async fn ask(&self, id: &KeySetId) -> Result<Fetched<Arc<KeySet>>, ProviderError> {
+        let began = self.clock.now();
+        let (kind, key) = name(id);
+        match self.provider.key_set(id).await? {
+            Found::Present(document) if !document.keys.is_empty() => {
+                let body = document.body.to_vec();
+                self.kept.keep(kind, key, body, began);
+                Ok(self.fetched(Arc::clone(&document.keys), began))
+            }
+            // All keys are withdrawn, at once, and stay so across a restart.
+            Found::Present(_) | Found::Gone => {
+                self.kept.forget(kind, key);
+                Ok(self.fetched(Arc::default(), began))
+            }
+        }
+    }
+
+    fn fetched(&self, value: Arc<KeySet>, fetched_at: Timestamp) -> Fetched<Arc<KeySet>> {
+        Fetched {
+            value,
+            fetched_at,
+            ages: self.ages,
+        }
+    }
+}
+
+/// Fetches an issuer's set again and again, so that its keys are there when a request comes.
+async fn keep_fresh(id: KeySetId, set: Weak<Slot<Arc<KeySet>>>, source: Arc<Source>) {
+    let mut retry = RETRY_FIRST;
+    loop {
+        let started = Instant::now();
+        let Some(slot) = set.upgrade() else { return };
+        let flight = slot.join_or_start(|| {
+            let (source, id) = (Arc::clone(&source), id.clone());
+            Box::pin(async move { source.ask(&id).await })
+        });
+        drop(slot);
+        let pause = match flight.outcome().await {
+            Ok(_) => {
+                retry = RETRY_FIRST;
+                source.ages.soft.max(RETRY_FIRST)
+            }
+            Err(_) => {
+                let pause = retry;
+                retry = (retry * 2).min(RETRY_LAST);
+                pause
+            }
+        };
+        tokio::time::sleep_until(started + pause).await;
+    }
+}
+
+/// The name under which a set is kept.
+fn name(id: &KeySetId) -> (Kind, &Arc<str>) {
+    match id {
+        KeySetId::Issuer(issuer) => (Kind::IssuerKeys, issuer),
+        KeySetId::Client(client) => (Kind::ClientKeys, client),
+    }
+}
+
+fn unavailable(_: ProviderError) -> Reason {
+    Reason::ProviderUnavailable
 }

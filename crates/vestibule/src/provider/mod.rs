@@ -6,9 +6,17 @@ mod answers;
 pub use self::answers::{AuthressClient, AuthressTenant, AuthressUser, Found, ProviderError};
 
 pub use self::authress::AuthressApi;
+pub use self::client::{Authress, Clients, Tenants, Users};
 pub use self::key_sets::KeySets;
 pub(crate) use self::profiles::{TenantCache, UserCache};
 
 mod authress;
+mod budget;
+mod client;
+mod kept;
 mod key_sets;
 mod profiles;
+mod reading;
+mod refresh;
+mod slot;
+mod transport;

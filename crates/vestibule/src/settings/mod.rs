@@ -12,7 +12,7 @@ mod tests;
 mod url;
 
 pub use self::database::{DatabaseSettings, Tenancy};
-pub use self::names::{SETTINGS, Setting};
+pub use self::names::{RESERVED, SETTINGS, Setting};
 pub use self::provider::{ProviderSettings, Provisioning};
 pub use self::reader::{Secret, SettingProblem, SettingsError, SettingsReader};
 

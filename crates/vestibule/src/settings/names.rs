@@ -169,7 +169,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Settings that other versions or databases know; accepted in a file, so that one file serves.
-const RESERVED: &[&str] = &[
+pub const RESERVED: &[&str] = &[
     "DATABASE_ADMIN_URL",
     "VESTIBULE_BINDING_KEY",
     "VESTIBULE_CLUSTERS",

@@ -1,5 +1,7 @@
 //! What can go wrong with the database, by who must act.
 
+use super::sqlite::{self, Trouble};
+
 /// The directory could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,10 +15,51 @@ pub enum StoreError {
     /// The text says what is not there.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// What was asked for has a form that it cannot have; the text says what to write.
+    #[error("{0}")]
+    Invalid(String),
+    /// The cursor of a page is not one that a page before it gave.
+    #[error("the cursor is not one that a page gave")]
+    BadCursor,
     /// The database, or a file of it, is not what it should be; the text says what to do.
     #[error("{0}")]
     Refused(String),
     /// A statement failed: ours to mend.
     #[error("a statement failed: {0}")]
     Database(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// What a caller hears who waited longer than `DATABASE_TIMEOUT`.
+    pub(crate) fn too_slow() -> Self {
+        Self::Unavailable("no answer within DATABASE_TIMEOUT".to_owned())
+    }
+
+    /// Names what a broken unique key means; other errors stay as they are.
+    pub(crate) fn or_exists(self, what: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                Self::AlreadyExists(what())
+            }
+            other => other,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match sqlite::trouble(&error) {
+            Trouble::Passing => Self::Unavailable(error.to_string()),
+            Trouble::NotADatabase => Self::Refused(format!(
+                "a file is not a SQLite database, or is damaged ({error}); restore it from a backup"
+            )),
+            Trouble::Statement => Self::Database(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
 }

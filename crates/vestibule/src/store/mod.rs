@@ -1,15 +1,31 @@
 //! 5. The directory: accounts, users, service clients and what belongs to them.
 //!
-//! One SQL text for every database; what differs is apart.
+//! One SQL text for every database. A statement is put together at run time ([`Value`]), so no
+//! type parameter for the database reaches a caller; what differs between databases is apart, in
+//! `sqlite.rs`.
+//!
+//! Every change is written down in the same transaction that makes it, so that every other
+//! process hears of it within a second (`directory/watch.rs`).
 
+mod cursor;
+mod directory;
 mod error;
+mod ids;
+mod names;
+mod query;
 mod records;
+mod schema;
+pub(crate) mod sqlite;
 
+pub(crate) use self::cursor::{newest_first, oldest_first};
+pub use self::directory::{AccountUsers, Directory, WatchGuard};
+pub(crate) use self::directory::{KeptMigration, Writing};
 pub use self::error::StoreError;
+pub(crate) use self::ids::Ids;
+pub(crate) use self::names::is_plain_text;
+pub(crate) use self::query::{Connection, Query};
+pub use self::query::{FromDatabaseRow, Value};
 pub use self::records::{
     Account, Change, KeptFact, NewUser, Page, PageOf, Profile, Provisioned, ServiceClient, Status,
     User,
 };
-
-mod directory;
-pub use self::directory::Directory;

@@ -1,11 +1,49 @@
 //! 2. [`BearerToken`](crate::bearer::BearerToken) → [`VerifiedToken`]: what the token says, and that it was entitled to say it.
 //!
 //! RFC 7519 (JWT), RFC 8725 (best practice), RFC 9068 (access tokens); Authress' own shapes.
+//!
+//! ```text
+//! BearerToken ─unverified─▶ iss, kid ─issuer─▶ class, key set ─KeySource─▶ key
+//!                 └───────────────── proven by the key ─────────────────────▶ SignedClaims ─policy─▶ VerifiedToken
+//! ```
+//!
+//! `verifier` is this line, step by step; `policy` holds every rule about claims, and is where a
+//! new one goes; `cached_verifier` remembers the answers.
 
-use std::{fmt, sync::Arc};
+mod cache;
+mod cached_verifier;
+mod claims;
+mod digest;
+mod flights;
+mod header;
+mod issuer;
+mod json;
+mod key_set;
+mod policy;
+mod unverified;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures_util::future::BoxFuture;
 
+pub use self::{
+    cached_verifier::{CacheOutcome, CachedVerifier, Verification},
+    digest::TokenDigest,
+    issuer::is_client_id,
+    key_set::{KeySet, KeySetError},
+    policy::TokenPolicy,
+    verifier::Verifier,
+};
 use crate::{clock::Timestamp, error::Reason};
 
 /// Whether the provider or the service client itself signed the token: decided by whose keys
@@ -52,7 +90,14 @@ pub trait RegisteredClients: Send + Sync + fmt::Debug + 'static {
 ///
 /// Only the verifier makes one.
 #[derive(Clone, Debug)]
-pub struct VerifiedToken(Arc<Facts>);
+pub struct VerifiedToken(Arc<Proven>);
+
+#[derive(Debug)]
+struct Proven {
+    facts: Facts,
+    /// Whether somebody has come in with it.
+    used: AtomicBool,
+}
 
 /// What was verified.
 #[derive(Debug)]
@@ -70,54 +115,62 @@ pub(crate) struct Facts {
 
 impl VerifiedToken {
     /// Private to this module's children: the verifier is the only caller.
-    #[allow(dead_code)]
     fn new(facts: Facts) -> Self {
-        Self(Arc::new(facts))
+        Self(Arc::new(Proven {
+            facts,
+            used: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether nobody has asked this before of this token since it was verified.
+    pub(crate) fn first_use(&self) -> bool {
+        // Looked at before it is written: a hit writes to no shared memory.
+        !self.0.used.load(Ordering::Relaxed) && !self.0.used.swap(true, Ordering::Relaxed)
     }
 
     /// Who signed it.
     pub fn class(&self) -> TokenClass {
-        self.0.class
+        self.0.facts.class
     }
 
     /// `iss`.
     pub fn issuer(&self) -> &Arc<str> {
-        &self.0.issuer
+        &self.0.facts.issuer
     }
 
     /// `sub`: the Authress user id, or the service client's id.
     pub fn subject(&self) -> &str {
-        &self.0.subject
+        &self.0.facts.subject
     }
 
     /// `client_id`: the application, or the service client.
     pub fn client_id(&self) -> &Arc<str> {
-        &self.0.client_id
+        &self.0.facts.client_id
     }
 
     /// `azp`: the connection through which a person signed in.
     pub fn authorized_party(&self) -> Option<&str> {
-        self.0.authorized_party.as_deref()
+        self.0.facts.authorized_party.as_deref()
     }
 
     /// The tenants that the token may be for; empty for machines.
     pub fn tenant_candidates(&self) -> &[Arc<str>] {
-        &self.0.tenant_candidates
+        &self.0.facts.tenant_candidates
     }
 
     /// The scopes that the provider granted to a person; empty for machines, whose own claims
     /// grant nothing.
     pub fn scopes(&self) -> &Arc<[Arc<str>]> {
-        &self.0.scopes
+        &self.0.facts.scopes
     }
 
     /// `iat`.
     pub fn issued_at(&self) -> Timestamp {
-        self.0.issued_at
+        self.0.facts.issued_at
     }
 
     /// `exp`.
     pub fn expires_at(&self) -> Timestamp {
-        self.0.expires_at
+        self.0.facts.expires_at
     }
 }

@@ -1,0 +1,148 @@
+//! What one request knows of itself.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use axum::extract::MatchedPath;
+use http::{HeaderMap, Method};
+use serde::{Serialize, Serializer};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::{
+    error::{OutageStatus, Reason, Refusal},
+    principal::Principal,
+    tenancy::SessionScope,
+    vestibule::Vestibule,
+};
+
+/// The name of a request in answers, logs and activity: always ours, never the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(Uuid);
+
+impl RequestId {
+    /// A new name.
+    pub(crate) fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The name as a UUIDv7.
+    pub fn as_uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// What the layer puts into a request's extensions for the extractors.
+pub(crate) struct RequestContext {
+    pub(crate) vestibule: Vestibule,
+    scope: Arc<SessionScope>,
+    principal: OnceCell<Result<Principal, Refusal>>,
+    /// Most requests succeed and are never named: the id is made when first asked for.
+    request_id: OnceLock<RequestId>,
+}
+
+impl RequestContext {
+    pub(crate) fn new(vestibule: Vestibule) -> Self {
+        let scope = vestibule.new_scope();
+        Self {
+            vestibule,
+            scope,
+            principal: OnceCell::new(),
+            request_id: OnceLock::new(),
+        }
+    }
+
+    /// Who calls; authenticates at the first call, and only then.
+    pub(crate) async fn principal(&self, headers: &HeaderMap) -> Result<&Principal, &Refusal> {
+        let authenticate = || async {
+            let authenticator = self.vestibule.authenticator();
+            let principal = authenticator
+                .authenticate(headers, || self.request_id())
+                .await?;
+            Ok(principal.within(Arc::clone(&self.scope)))
+        };
+        self.principal.get_or_init(authenticate).await.as_ref()
+    }
+
+    /// What [`RequestContext::principal`] found, if it was asked.
+    pub(crate) fn authenticated(&self) -> Option<Result<&Principal, &Refusal>> {
+        self.principal.get().map(Result::as_ref)
+    }
+
+    pub(crate) fn scope(&self) -> &Arc<SessionScope> {
+        &self.scope
+    }
+
+    pub(crate) fn request_id(&self) -> RequestId {
+        *self.request_id.get_or_init(RequestId::generate)
+    }
+
+    pub(crate) fn outage_status(&self) -> OutageStatus {
+        self.vestibule.outage_status()
+    }
+}
+
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext")
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an observer of [`VestibuleLayer`](super::VestibuleLayer) is told about an answered
+/// request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'a> {
+    pub(super) context: &'a RequestContext,
+    pub(super) method: &'a Method,
+    pub(super) route: Option<&'a MatchedPath>,
+    pub(super) refusal: Option<&'a Refusal>,
+}
+
+impl RequestFacts<'_> {
+    /// The request's name, the same as in its problem response and activity.
+    pub fn request_id(&self) -> RequestId {
+        self.context.request_id()
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        self.method
+    }
+
+    /// The route's pattern, never the path itself; none where no route matched.
+    pub fn route(&self) -> Option<&str> {
+        self.route.map(MatchedPath::as_str)
+    }
+
+    /// The caller, where one was authenticated.
+    pub fn principal(&self) -> Option<&Principal> {
+        self.context.authenticated().and_then(Result::ok)
+    }
+
+    /// Why the request was refused, if it was.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal
+            .or_else(|| self.context.authenticated().and_then(Result::err))
+    }
+
+    /// The exact reason of [`RequestFacts::refusal`].
+    pub fn reason(&self) -> Option<Reason> {
+        self.refusal().map(|refusal| refusal.reason)
+    }
+}

@@ -1,0 +1,199 @@
+//! Around each request: its context before, the end of its session after.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt as _;
+use http::{
+    HeaderValue, Method,
+    header::{CACHE_CONTROL, CONTENT_LENGTH},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Problem, RequestFacts, context::RequestContext};
+use crate::{error::Code, tenancy::SessionScope, vestibule::Vestibule};
+
+type Observer = Arc<dyn Fn(&RequestFacts<'_>, &Response) + Send + Sync>;
+
+/// Gives handlers their caller and their session. Made by
+/// [`Vestibule::layer`](crate::Vestibule::layer).
+#[derive(Clone)]
+pub struct VestibuleLayer {
+    vestibule: Vestibule,
+    observer: Option<Observer>,
+}
+
+impl VestibuleLayer {
+    pub(crate) const fn new(vestibule: Vestibule) -> Self {
+        Self {
+            vestibule,
+            observer: None,
+        }
+    }
+
+    /// Calls `observer` for each answered request, before the answer leaves: for access logs.
+    /// It runs on the request's own time, so it must be quick.
+    #[must_use]
+    pub fn observe(
+        mut self,
+        observer: impl Fn(&RequestFacts<'_>, &Response) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+}
+
+impl fmt::Debug for VestibuleLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VestibuleLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for VestibuleLayer {
+    type Service = VestibuleService<S>;
+
+    fn layer(&self, inner: S) -> VestibuleService<S> {
+        VestibuleService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// The service that [`VestibuleLayer`] makes of another.
+#[derive(Clone, Debug)]
+pub struct VestibuleService<S> {
+    inner: S,
+    layer: VestibuleLayer,
+}
+
+impl<S> Service<Request> for VestibuleService<S>
+where
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let context = Arc::new(RequestContext::new(self.layer.vestibule.clone()));
+        let observed = self.layer.observer.clone().map(|observer| Observed {
+            observer,
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+        });
+        request.extensions_mut().insert(Arc::clone(&context));
+        let handler = self.inner.call(request);
+        // Dropped with the future when the client goes away: whatever the handler left running
+        // somewhere, its session ends here.
+        let abandoned = Abandoned(Arc::clone(context.scope()));
+        Box::pin(async move {
+            let _abandoned = abandoned;
+            // A handler's panic is the end of its request, not of the connection: the caller is
+            // told, and nothing of what the handler did stays.
+            let answer = match AssertUnwindSafe(handler).catch_unwind().await {
+                Ok(Ok(answer)) => answer.into_response(),
+                Ok(Err(never)) => match never {},
+                Err(_) => {
+                    tracing::error!(request_id = %context.request_id(), "a handler panicked");
+                    Problem::new(Code::InternalError).into_response()
+                }
+            };
+            let response = end(&context, answer).await;
+            if let Some(observed) = observed {
+                observed.report(&context, &response);
+            }
+            Ok(response)
+        })
+    }
+}
+
+struct Abandoned(Arc<SessionScope>);
+
+impl Drop for Abandoned {
+    /// Nothing where the session has ended by commit or rollback.
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+struct Observed {
+    observer: Observer,
+    method: Method,
+    route: Option<MatchedPath>,
+}
+
+impl Observed {
+    fn report(&self, context: &RequestContext, response: &Response) {
+        let problem = response.extensions().get::<Problem>();
+        let facts = RequestFacts {
+            context,
+            method: &self.method,
+            route: self.route.as_ref(),
+            refusal: problem.and_then(Problem::refusal),
+        };
+        (self.observer)(&facts, response);
+    }
+}
+
+/// Ends the request's session as the status says, and completes the answer.
+async fn end(context: &RequestContext, answer: Response) -> Response {
+    let mut answer = if answer.status().as_u16() < 400 {
+        match context.scope().commit().await {
+            Ok(()) => answer,
+            // The handler's answer speaks of something that did not happen.
+            Err(error) => Problem::from(error).into_response(),
+        }
+    } else {
+        context.scope().rollback().await;
+        answer
+    };
+    if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+        note_refusal(context, &problem);
+        let (parts, _) = answer.into_parts();
+        let (mut named, body) = problem
+            .render(context.outage_status(), context.request_id())
+            .into_parts();
+        // What the handler said beside the problem itself, such as `Allow`, stays.
+        let mut headers = parts.headers;
+        headers.remove(CONTENT_LENGTH);
+        headers.extend(std::mem::take(&mut named.headers));
+        named.headers = headers;
+        answer = Response::from_parts(named, body);
+    }
+    if context.authenticated().is_some() && !answer.headers().contains_key(CACHE_CONTROL) {
+        answer
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    answer
+}
+
+/// A refusal by the handler itself, such as a missing scope, belongs into the caller's activity
+/// like one by the authentication, which has noted its own.
+fn note_refusal(context: &RequestContext, problem: &Problem) {
+    if let (Some(refusal), Some(Ok(_))) = (problem.refusal(), context.authenticated()) {
+        context
+            .vestibule
+            .authenticator()
+            .note_refusal(refusal, || context.request_id());
+    }
+}

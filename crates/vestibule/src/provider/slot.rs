@@ -1,0 +1,406 @@
+//! One thing that the provider was asked for: its last answer, its last failure, and the one
+//! fetch under way.
+//!
+//! A fetch runs in a task of its own. A request that is cancelled neither ends it nor leaves
+//! those who wait for it hanging.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter, sync::Cache};
+use tokio::{
+    sync::{OnceCell, watch},
+    time::Instant,
+};
+
+use super::{
+    ProviderError,
+    refresh::{self, Ages, Decision, FAILURE_MEMORY, Failed, Flying, Standing},
+};
+use crate::clock::{Clock, Timestamp};
+
+/// An answer with the time of its fetch.
+#[derive(Clone, Debug)]
+pub(super) struct Fetched<T> {
+    pub(super) value: T,
+    /// When the fetch began: the answer is not older.
+    pub(super) fetched_at: Timestamp,
+    pub(super) ages: Ages,
+}
+
+/// A fetch that has not begun.
+pub(super) type Fetch<T> = BoxFuture<'static, Result<Fetched<T>, ProviderError>>;
+
+/// Why a fetch is wanted. Who hands out fetches may refuse, by giving none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// Nobody waits for it.
+    Background,
+    /// A request waits, but has something to fall back to.
+    Waited,
+    /// A request waits and fails without it.
+    Needed,
+}
+
+/// One thing that the provider was asked for.
+#[derive(Debug)]
+pub(super) struct Slot<T> {
+    state: Mutex<State<T>>,
+    /// Filled once what the directory kept was looked at.
+    recalled: OnceCell<()>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    held: Option<Fetched<T>>,
+    /// When the last successful fetch was started.
+    confirmed: Option<Instant>,
+    failure: Option<Failure>,
+    flight: Option<Flight<T>>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    started: Instant,
+    ended: Instant,
+    error: ProviderError,
+}
+
+type Outcome<T> = Result<T, ProviderError>;
+
+/// A fetch under way, to wait for.
+#[derive(Debug)]
+pub(super) struct Flight<T> {
+    started: Instant,
+    probe: bool,
+    outcome: watch::Receiver<Option<Outcome<T>>>,
+}
+
+/// What [`Slot::fresher_than`] can offer.
+#[derive(Debug)]
+pub(super) enum Fresher<T> {
+    /// Nothing: what is held was asked for after that moment.
+    Held,
+    /// A fetch under way, or one that was just started.
+    Wait(Flight<T>),
+    /// No new fetch may be started now; `failing` where the last one failed a moment ago.
+    NotNow { failing: bool },
+}
+
+/// Slots by key, bounded; those in use stay.
+pub(super) type Slots<S> = Cache<Arc<str>, Arc<S>, UnitWeighter, DefaultHashBuilder, KeepInUse>;
+
+/// Keeps slots in memory while a request or a fetch holds them: a slot that is thrown out and made
+/// again would lose its fetch, and ask twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KeepInUse;
+
+/// What is kept in [`Slots`].
+pub(super) trait Busy {
+    /// Whether a fetch is under way.
+    fn is_busy(&self) -> bool;
+}
+
+/// Ends a flight, however its task ends.
+struct Landing<T: Clone> {
+    slot: Arc<Slot<T>>,
+    started: Instant,
+    done: Option<watch::Sender<Option<Outcome<T>>>>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                held: None,
+                confirmed: None,
+                failure: None,
+                flight: None,
+            }),
+            recalled: OnceCell::new(),
+        }
+    }
+}
+
+impl<T> Slot<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // The lock is held for a few assignments, which do not panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Slot<T> {
+    /// The answer, as [`refresh::decide`] says: at once from what is held, or from a fetch.
+    ///
+    /// # Errors
+    /// The provider failed and nothing usable is held.
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        clock: &dyn Clock,
+        fetch: impl Fn(Urgency) -> Option<Fetch<T>>,
+    ) -> Result<T, ProviderError> {
+        let flight = {
+            let mut state = self.lock();
+            let now = clock.now();
+            let usable = state.usable(now);
+            match (refresh::decide(&state.standing(now)), usable) {
+                (Decision::Use, Some(value)) => return Ok(value),
+                (Decision::UseAndFetch { probe }, Some(value)) => {
+                    if let Some(fetch) = fetch(Urgency::Background) {
+                        self.launch(&mut state, probe, fetch);
+                    }
+                    return Ok(value);
+                }
+                (Decision::Fail, _) => return Err(state.last_error()),
+                (_, usable) => {
+                    let urgency = match usable {
+                        Some(_) => Urgency::Waited,
+                        None => Urgency::Needed,
+                    };
+                    match (state.flight.clone(), usable) {
+                        (Some(flight), _) => flight,
+                        (None, usable) => match (fetch(urgency), usable) {
+                            (Some(fetch), _) => self.launch(&mut state, false, fetch),
+                            (None, Some(value)) => return Ok(value),
+                            (None, None) => return Err(ProviderError::OverBudget),
+                        },
+                    }
+                }
+            }
+        };
+        match flight.outcome().await {
+            Ok(value) => Ok(value),
+            Err(error) => self.usable(clock.now()).ok_or(error),
+        }
+    }
+
+    /// Something asked for after `moment`: for a request that finds what is held wanting.
+    ///
+    /// `may_start` is asked, once, where a new fetch would be needed.
+    pub(super) fn fresher_than(
+        self: &Arc<Self>,
+        moment: Instant,
+        may_start: impl FnOnce() -> Option<Fetch<T>>,
+    ) -> Fresher<T> {
+        let mut state = self.lock();
+        if state.confirmed.is_some_and(|started| started >= moment) {
+            return Fresher::Held;
+        }
+        if let Some(flight) = &state.flight {
+            return Fresher::Wait(flight.clone());
+        }
+        match may_start() {
+            Some(fetch) => Fresher::Wait(self.launch(&mut state, false, fetch)),
+            None => Fresher::NotNow {
+                failing: state
+                    .failure
+                    .as_ref()
+                    .is_some_and(|failure| failure.ended.elapsed() < FAILURE_MEMORY),
+            },
+        }
+    }
+
+    /// Joins the fetch under way, or starts one.
+    pub(super) fn join_or_start(self: &Arc<Self>, fetch: impl FnOnce() -> Fetch<T>) -> Flight<T> {
+        let mut state = self.lock();
+        match &state.flight {
+            Some(flight) => flight.clone(),
+            None => self.launch(&mut state, false, fetch()),
+        }
+    }
+
+    /// What is held, where it may be used at `now`.
+    pub(super) fn usable(&self, now: Timestamp) -> Option<T> {
+        self.lock().usable(now)
+    }
+
+    /// Looks at what was kept before this process began; once, and only where nothing is held.
+    ///
+    /// `load` fails where it could not look: then the next request tries again.
+    pub(super) async fn recall<F, E>(&self, load: impl FnOnce() -> F)
+    where
+        F: Future<Output = Result<Option<Fetched<T>>, E>>,
+    {
+        if self.recalled.initialized() {
+            return;
+        }
+        let recalled = self.recalled.get_or_try_init(|| async {
+            if self.lock().held.is_none()
+                && let Some(kept) = load().await?
+            {
+                self.lock().held.get_or_insert(kept);
+            }
+            Ok::<(), E>(())
+        });
+        // Not being able to look is as good as having found nothing.
+        let _ = recalled.await;
+    }
+
+    /// Starts a fetch; the caller has seen, under the lock, that there is none.
+    fn launch(self: &Arc<Self>, state: &mut State<T>, probe: bool, fetch: Fetch<T>) -> Flight<T> {
+        let (done, outcome) = watch::channel(None);
+        let started = Instant::now();
+        let flight = Flight {
+            started,
+            probe,
+            outcome,
+        };
+        state.flight = Some(flight.clone());
+        let landing = Landing {
+            slot: Arc::clone(self),
+            started,
+            done: Some(done),
+        };
+        tokio::spawn(async move { landing.land(fetch.await) });
+        flight
+    }
+}
+
+impl<T: Clone> State<T> {
+    fn usable(&self, now: Timestamp) -> Option<T> {
+        let held = self.held.as_ref()?;
+        let age = refresh::age(held.fetched_at, now)?;
+        held.ages.usable(age).then(|| held.value.clone())
+    }
+
+    fn standing(&self, now: Timestamp) -> Standing {
+        const NOTHING: Ages = Ages {
+            soft: Duration::ZERO,
+            hard: Duration::ZERO,
+        };
+        let held = self.held.as_ref();
+        Standing {
+            age: held.and_then(|held| refresh::age(held.fetched_at, now)),
+            ages: held.map_or(NOTHING, |held| held.ages),
+            failed: self.failure.as_ref().map(|failure| Failed {
+                since_start: failure.started.elapsed(),
+                since_end: failure.ended.elapsed(),
+            }),
+            in_flight: self.flight.as_ref().map(|flight| Flying {
+                probe: flight.probe,
+            }),
+        }
+    }
+
+    fn last_error(&self) -> ProviderError {
+        self.failure
+            .as_ref()
+            .map_or(ProviderError::Unreachable, |failure| failure.error.clone())
+    }
+}
+
+impl<T> Clone for Flight<T> {
+    fn clone(&self) -> Self {
+        Self {
+            started: self.started,
+            probe: self.probe,
+            outcome: self.outcome.clone(),
+        }
+    }
+}
+
+impl<T: Clone> Flight<T> {
+    /// When it was started: what it brings is not older.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Its end.
+    pub(super) async fn outcome(mut self) -> Outcome<T> {
+        match self.outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(ProviderError::Unreachable)),
+            Err(_) => Err(ProviderError::Unreachable),
+        }
+    }
+}
+
+impl<T: Clone> Landing<T> {
+    fn land(mut self, result: Result<Fetched<T>, ProviderError>) {
+        self.end(result);
+    }
+
+    fn end(&mut self, result: Result<Fetched<T>, ProviderError>) {
+        let Some(done) = self.done.take() else { return };
+        let outcome = {
+            let mut state = self.slot.lock();
+            state.flight = None;
+            match result {
+                Ok(fetched) => {
+                    let value = fetched.value.clone();
+                    state.held = Some(fetched);
+                    state.confirmed = Some(self.started);
+                    state.failure = None;
+                    Ok(value)
+                }
+                Err(error) => {
+                    // A call that was never made says nothing about the provider.
+                    if error != ProviderError::OverBudget {
+                        state.failure = Some(Failure {
+                            started: self.started,
+                            ended: Instant::now(),
+                            error: error.clone(),
+                        });
+                    }
+                    Err(error)
+                }
+            }
+        };
+        done.send_replace(Some(outcome));
+    }
+}
+
+impl<T: Clone> Drop for Landing<T> {
+    /// The task ended without an answer: it panicked, or the runtime stops.
+    fn drop(&mut self) {
+        self.end(Err(ProviderError::Unreachable));
+    }
+}
+
+impl<T: Clone> fmt::Debug for Landing<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Landing").finish_non_exhaustive()
+    }
+}
+
+impl<T> Busy for Slot<T> {
+    fn is_busy(&self) -> bool {
+        self.lock().flight.is_some()
+    }
+}
+
+impl<S: Busy> Lifecycle<Arc<str>, Arc<S>> for KeepInUse {
+    type RequestState = ();
+
+    fn is_pinned(&self, _: &Arc<str>, slot: &Arc<S>) -> bool {
+        Arc::strong_count(slot) > 1 || slot.is_busy()
+    }
+}
+
+/// A bounded memory of slots.
+pub(super) fn slots<S: Busy>(capacity: usize) -> Slots<S> {
+    Cache::with(
+        capacity,
+        capacity as u64,
+        UnitWeighter,
+        DefaultHashBuilder::default(),
+        KeepInUse,
+    )
+}
+
+/// The slot of `key`, made where there is none.
+pub(super) fn slot_of<S: Busy + Default>(slots: &Slots<S>, key: &str) -> Arc<S> {
+    if let Some(slot) = slots.get(key) {
+        return slot;
+    }
+    let key: Arc<str> = key.into();
+    match slots.get_or_insert_with(&key, || Ok::<_, Infallible>(Arc::default())) {
+        Ok(slot) => slot,
+        Err(never) => match never {},
+    }
+}

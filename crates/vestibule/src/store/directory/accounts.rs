@@ -1,0 +1,205 @@
+//! Accounts.
+
+use uuid::Uuid;
+
+use super::{Directory, Writing};
+use crate::{
+    clock::Timestamp,
+    store::{
+        Account, Change, Page, PageOf, Status, StoreError,
+        names::{check_id, check_name},
+        oldest_first,
+        query::Query,
+    },
+};
+
+#[derive(sqlx::FromRow)]
+struct AccountRow {
+    id: Uuid,
+    name: String,
+    authress_tenant_id: String,
+    status: Status,
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            authress_tenant_id: row.authress_tenant_id,
+            status: row.status,
+        }
+    }
+}
+
+impl Directory {
+    /// The account with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database fails.
+    pub async fn account(&self, id: Uuid) -> Result<Option<Account>, StoreError> {
+        let query =
+            Query::new("SELECT id, name, authress_tenant_id, status FROM accounts WHERE id = $1")
+                .bind(id);
+        let row: Option<AccountRow> = self.fetch_optional(query).await?;
+        Ok(row.map(Account::from))
+    }
+
+    /// The account that is this tenant.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database fails.
+    pub async fn find_account_by_tenant(
+        &self,
+        tenant_id: &str,
+    ) -> Result<Option<Account>, StoreError> {
+        let query = Query::new(
+            "SELECT id, name, authress_tenant_id, status FROM accounts
+             WHERE authress_tenant_id = $1",
+        )
+        .bind(tenant_id);
+        let row: Option<AccountRow> = self.fetch_optional(query).await?;
+        Ok(row.map(Account::from))
+    }
+
+    /// All accounts, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`]; others where the database fails.
+    pub async fn accounts(&self, page: &Page) -> Result<PageOf<Account>, StoreError> {
+        let bounds = oldest_first(page)?;
+        let query = Query::new(
+            "SELECT id, name, authress_tenant_id, status FROM accounts
+             WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(bounds.beyond)
+        .bind(bounds.rows());
+        let rows: Vec<AccountRow> = self.fetch_all(query).await?;
+        let accounts = rows.into_iter().map(Account::from).collect();
+        Ok(bounds.page(accounts, |account: &Account| account.id))
+    }
+
+    /// When the account was created.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; others where the database fails.
+    pub async fn account_created_at(&self, id: Uuid) -> Result<Timestamp, StoreError> {
+        let query = Query::new("SELECT created_at FROM accounts WHERE id = $1").bind(id);
+        let row: Option<(Timestamp,)> = self.fetch_optional(query).await?;
+        row.map(|(at,)| at).ok_or_else(|| no_account(id))
+    }
+
+    /// Gives the account another name.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`], [`StoreError::NotFound`]; others where the database fails.
+    pub async fn rename_account(&self, id: Uuid, name: &str) -> Result<Account, StoreError> {
+        check_name(name)?;
+        let query = Query::new(
+            "UPDATE accounts SET name = $2 WHERE id = $1
+             RETURNING id, name, authress_tenant_id, status",
+        )
+        .bind(id)
+        .bind(name);
+        self.change_account(id, query).await
+    }
+
+    /// Refuses all callers of the account from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; others where the database fails.
+    pub async fn suspend_account(&self, id: Uuid) -> Result<Account, StoreError> {
+        self.set_account_status(id, Status::Suspended).await
+    }
+
+    /// Lets the account's callers in again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; others where the database fails.
+    pub async fn resume_account(&self, id: Uuid) -> Result<Account, StoreError> {
+        self.set_account_status(id, Status::Active).await
+    }
+
+    async fn set_account_status(&self, id: Uuid, status: Status) -> Result<Account, StoreError> {
+        let query = Query::new(
+            "UPDATE accounts SET status = $2 WHERE id = $1
+             RETURNING id, name, authress_tenant_id, status",
+        )
+        .bind(id)
+        .bind(status);
+        self.change_account(id, query).await
+    }
+
+    async fn change_account(&self, id: Uuid, query: Query) -> Result<Account, StoreError> {
+        self.write(move |writing| {
+            Box::pin(async move {
+                let row: Option<AccountRow> = writing.fetch_optional(query).await?;
+                let row = row.ok_or_else(|| no_account(id))?;
+                writing.announce(Change::Account(id)).await?;
+                Ok(row.into())
+            })
+        })
+        .await
+    }
+}
+
+impl Writing {
+    /// The row of a new account. Its data space is made by `tenancy::spaces`.
+    pub(crate) async fn insert_account(
+        &mut self,
+        name: &str,
+        tenant_id: &str,
+    ) -> Result<Account, StoreError> {
+        check_name(name)?;
+        check_id("a tenant id", tenant_id)?;
+        let id = self.new_id();
+        let query = Query::new(
+            "INSERT INTO accounts (id, name, authress_tenant_id, status, created_at)
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(id)
+        .bind(name)
+        .bind(tenant_id)
+        .bind(Status::Active)
+        .bind(self.now());
+        self.execute(query)
+            .await
+            .map_err(|error| error.or_exists(|| format!("an account for tenant {tenant_id}")))?;
+        self.announce(Change::Account(id)).await?;
+        Ok(Account {
+            id,
+            name: name.to_owned(),
+            authress_tenant_id: tenant_id.to_owned(),
+            status: Status::Active,
+        })
+    }
+
+    /// Removes the account with all of its registrations.
+    pub(crate) async fn delete_account(&mut self, id: Uuid) -> Result<(), StoreError> {
+        for sql in [
+            "DELETE FROM users WHERE account_id = $1",
+            "DELETE FROM service_clients WHERE account_id = $1",
+        ] {
+            self.execute(Query::new(sql).bind(id)).await?;
+        }
+        let deleted = self
+            .execute(Query::new("DELETE FROM accounts WHERE id = $1").bind(id))
+            .await?;
+        if deleted == 0 {
+            return Err(no_account(id));
+        }
+        // All of its callers at once.
+        self.announce(Change::Account(id)).await
+    }
+
+    /// Fails where the account does not exist.
+    pub(super) async fn require_account(&mut self, id: Uuid) -> Result<Status, StoreError> {
+        let query = Query::new("SELECT status FROM accounts WHERE id = $1").bind(id);
+        let row: Option<(Status,)> = self.fetch_optional(query).await?;
+        row.map(|(status,)| status).ok_or_else(|| no_account(id))
+    }
+}
+
+pub(crate) fn no_account(id: Uuid) -> StoreError {
+    StoreError::NotFound(format!("account {id}"))
+}

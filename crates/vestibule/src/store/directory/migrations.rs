@@ -1,0 +1,44 @@
+//! The application's migrations, kept here so that whoever creates an account applies them all.
+
+use super::{Directory, Writing};
+use crate::store::{StoreError, query::Query};
+
+/// One migration as it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct KeptMigration {
+    pub(crate) version: i64,
+    pub(crate) description: String,
+    pub(crate) checksum: Vec<u8>,
+    pub(crate) sql: String,
+}
+
+const ALL: &str =
+    "SELECT version, description, checksum, sql FROM tenant_migrations ORDER BY version";
+
+impl Directory {
+    pub(crate) async fn kept_migrations(&self) -> Result<Vec<KeptMigration>, StoreError> {
+        self.fetch_all(Query::new(ALL)).await
+    }
+}
+
+impl Writing {
+    pub(crate) async fn kept_migrations(&mut self) -> Result<Vec<KeptMigration>, StoreError> {
+        self.fetch_all(Query::new(ALL)).await
+    }
+
+    pub(crate) async fn keep_migration(
+        &mut self,
+        migration: &KeptMigration,
+    ) -> Result<(), StoreError> {
+        let query = Query::new(
+            "INSERT INTO tenant_migrations (version, description, checksum, sql, kept_at)
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(migration.version)
+        .bind(&migration.description)
+        .bind(migration.checksum.clone())
+        .bind(&migration.sql)
+        .bind(self.now());
+        self.execute(query).await.map(drop)
+    }
+}

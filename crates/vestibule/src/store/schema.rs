@@ -1,0 +1,77 @@
+//! The directory's own tables, and the steps that led to them.
+//!
+//! Every process applies the missing steps when it opens the directory, in one transaction that
+//! holds the write lock from its beginning: the second process finds the work done.
+
+use sqlx::SqliteConnection;
+
+use super::{
+    StoreError,
+    query::{Connection, Query, run_script},
+};
+use crate::clock::Timestamp;
+
+/// The steps in their order. A step that was released is never changed.
+const STEPS: &[&str] = &[include_str!("schema/0001_directory.sql")];
+
+/// What marks a file as a directory of ours.
+const MARK: &str = "CREATE TABLE IF NOT EXISTS vestibule_directory (
+    step INTEGER PRIMARY KEY NOT NULL,
+    applied_at BIGINT NOT NULL
+)";
+
+/// Applies the missing steps to the file behind `connection`.
+pub(super) async fn bring_up_to_date(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut *connection)
+        .await?;
+    match apply(connection, now).await {
+        Ok(()) => {
+            sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
+            Ok(())
+        }
+        // The connection is closed by the caller, which rolls back.
+        Err(error) => Err(error),
+    }
+}
+
+async fn apply(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    let (marked, tables): (i64, i64) = Query::new(
+        "SELECT COALESCE(SUM(name = 'vestibule_directory'), 0), COUNT(*)
+         FROM sqlite_master WHERE type = 'table'",
+    )
+    .fetch_optional(Connection::Sqlite(&mut *connection))
+    .await?
+    .unwrap_or_default();
+    if marked == 0 && tables > 0 {
+        return Err(StoreError::Refused(
+            "DATABASE_URL names a database of something else: it holds tables, but no directory"
+                .to_owned(),
+        ));
+    }
+    run_script(Connection::Sqlite(&mut *connection), MARK).await?;
+    let (done,): (i64,) = Query::new("SELECT COALESCE(MAX(step), 0) FROM vestibule_directory")
+        .fetch_optional(Connection::Sqlite(&mut *connection))
+        .await?
+        .unwrap_or_default();
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    if done > STEPS.len() {
+        return Err(StoreError::Refused(format!(
+            "the database was written by a newer version (step {done}, this version knows {}): \
+             use that version, or restore a backup",
+            STEPS.len()
+        )));
+    }
+    for (index, step) in STEPS.iter().enumerate().skip(done) {
+        run_script(Connection::Sqlite(&mut *connection), step).await?;
+        Query::new("INSERT INTO vestibule_directory (step, applied_at) VALUES ($1, $2)")
+            .bind(i64::try_from(index + 1).unwrap_or(i64::MAX))
+            .bind(now)
+            .execute(Connection::Sqlite(&mut *connection))
+            .await?;
+    }
+    Ok(())
+}

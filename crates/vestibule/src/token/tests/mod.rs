@@ -1,0 +1,13 @@
+//! The token stage, as its callers see it: break one thing, expect the exact reason.
+
+mod cache;
+mod claims;
+mod classification;
+mod flights;
+mod form;
+mod header;
+mod memory;
+mod properties;
+mod signature;
+mod time;
+mod world;

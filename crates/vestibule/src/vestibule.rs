@@ -1,0 +1,313 @@
+//! The whole pipeline behind one handle, and the one place where its parts are put together.
+
+use std::sync::Arc;
+
+use sqlx::migrate::Migrator;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    authenticator::Authenticator,
+    clock::{SharedClock, SystemClock},
+    error::OutageStatus,
+    http::VestibuleLayer,
+    principal::{LocalFacts, PROVIDER, Principal, Resolver},
+    provider::{Authress, AuthressApi, KeySets, TenantCache, UserCache},
+    settings::{Settings, SettingsError},
+    store::{AccountUsers, Directory, StoreError, WatchGuard},
+    tenancy::{
+        SessionError, SessionScope, SystemAccess, TenantRepository, TenantService, TenantSession,
+        TenantSpaces, activity::ActivityLog,
+    },
+    token::{CachedVerifier, TokenPolicy, Verifier},
+};
+
+/// The entrance: everything from the bearer token to the tenant session. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Vestibule(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    authenticator: Authenticator,
+    authress: Authress,
+    directory: Directory,
+    spaces: TenantSpaces,
+    activity: ActivityLog,
+    keys: Arc<KeySets>,
+    users: UserCache,
+    outage_status: OutageStatus,
+    stopped: CancellationToken,
+    _changes: WatchGuard,
+}
+
+/// Why the entrance could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Settings are missing or wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The database could not be opened, or is not ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether requests can be served, and what is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// The database answers.
+    pub database: bool,
+    /// Every configured issuer has usable keys.
+    pub keys: bool,
+}
+
+/// Builds a [`Vestibule`] from settings that the program holds itself.
+#[derive(Debug)]
+pub struct VestibuleBuilder {
+    settings: Settings,
+    clock: SharedClock,
+    allow_other_provider: bool,
+}
+
+impl Vestibule {
+    /// Opens the entrance with the settings of the process's environment.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Settings`] names every setting that is wrong and what to do.
+    pub async fn from_env() -> Result<Self, StartError> {
+        Self::builder(Settings::from_env()?).build().await
+    }
+
+    /// Opens it with other settings.
+    pub fn builder(settings: Settings) -> VestibuleBuilder {
+        VestibuleBuilder {
+            settings,
+            clock: Arc::new(SystemClock),
+            allow_other_provider: false,
+        }
+    }
+
+    /// The tower layer that gives handlers their caller and their session. It belongs around the
+    /// whole router; see [`http`](crate::http).
+    pub fn layer(&self) -> VestibuleLayer {
+        VestibuleLayer::new(self.clone())
+    }
+
+    /// The workflow step by step, for callers without axum.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    /// Authress itself: its users, tenants and tokens.
+    pub fn authress(&self) -> &Authress {
+        &self.0.authress
+    }
+
+    /// Applies the application's own migrations to every account, each in a transaction of its
+    /// own, and keeps them for accounts that are made later. Written as if there were one account.
+    ///
+    /// # Errors
+    ///
+    /// A changed or missing migration, or one that failed; the accounts before it are done, and
+    /// the next call goes on where this one stopped.
+    pub async fn migrate_tenants(&self, migrations: Migrator) -> Result<(), StoreError> {
+        self.0.spaces.migrate_tenants(&migrations).await
+    }
+
+    /// The session of the principal's account.
+    ///
+    /// Within a request it is the request's own, and ends with it. A principal from
+    /// [`Authenticator::validate_token`] gets one that the caller ends with
+    /// [`TenantSession::commit`].
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::SessionClosed`] where the principal's request is over.
+    pub fn get_tenant_session(&self, principal: &Principal) -> Result<TenantSession, SessionError> {
+        let account = principal.account().id;
+        match principal.scope() {
+            Some(scope) => scope.session(account),
+            None => TenantSession::detached(&self.0.spaces, account),
+        }
+    }
+
+    /// A repository bound to the principal's account.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vestibule::get_tenant_session`].
+    pub fn get_repository<R: TenantRepository>(
+        &self,
+        principal: &Principal,
+    ) -> Result<R, SessionError> {
+        self.get_tenant_session(principal).map(R::new)
+    }
+
+    /// A service bound to the principal's account.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vestibule::get_tenant_session`].
+    pub fn get_service<S: TenantService>(&self, principal: &Principal) -> Result<S, SessionError> {
+        self.get_tenant_session(principal).map(S::new)
+    }
+
+    /// A session for a job that runs without a request. Ended by [`TenantSession::commit`].
+    ///
+    /// The account's activity shows `reason` before the session opens.
+    ///
+    /// # Errors
+    ///
+    /// Where the account does not exist, the reason is empty, or the note cannot be written.
+    pub async fn system_session(
+        &self,
+        access: &SystemAccess,
+        account: Uuid,
+        reason: &str,
+    ) -> Result<TenantSession, SessionError> {
+        self.0.spaces.system_session(access, account, reason).await
+    }
+
+    /// The users of the principal's own account, and no others.
+    pub fn users_of(&self, principal: &Principal) -> AccountUsers {
+        self.0.directory.users_of(principal.account().id)
+    }
+
+    /// Whether requests can be served.
+    pub async fn readiness(&self) -> Readiness {
+        Readiness {
+            database: self.0.directory.ping().await.is_ok(),
+            keys: self.0.keys.ready(),
+        }
+    }
+
+    /// Sets the gauges to what is true now. Called before metrics are read.
+    pub fn refresh_gauges(&self) {
+        self.0.spaces.refresh_gauges();
+    }
+
+    /// Stops background work and writes what is still to be kept. Sessions in use end first.
+    pub async fn shutdown(&self) {
+        self.0.stopped.cancel();
+        self.0.activity.flush().await;
+        self.0.keys.flush().await;
+        self.0.users.flush().await;
+        self.0.spaces.close().await;
+        self.0.directory.close().await;
+    }
+
+    pub(crate) fn new_scope(&self) -> Arc<SessionScope> {
+        SessionScope::new(self.0.spaces.clone())
+    }
+
+    pub(crate) fn outage_status(&self) -> OutageStatus {
+        self.0.outage_status
+    }
+}
+
+impl VestibuleBuilder {
+    /// Takes the time from `clock`.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens a database that belongs to another provider: its users' subjects then mean whoever
+    /// has them at this one.
+    #[must_use]
+    pub fn allow_other_provider(mut self) -> Self {
+        self.allow_other_provider = true;
+        self
+    }
+
+    /// Opens the database, starts what runs in the background, and loads keys.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]. A provider that does not answer is none: see
+    /// [`Vestibule::readiness`].
+    pub async fn build(self) -> Result<Vestibule, StartError> {
+        let Self {
+            settings,
+            clock,
+            allow_other_provider,
+        } = self;
+        let Settings {
+            provider: settings,
+            database,
+        } = settings;
+        let directory = Directory::open(&database, Arc::clone(&clock)).await?;
+        directory
+            .bind_provider(&settings.origin(), allow_other_provider)
+            .await?;
+        let spaces = TenantSpaces::open(&database, directory.clone(), Arc::clone(&clock)).await?;
+        let activity = ActivityLog::start(spaces.clone());
+
+        let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
+        let keys = KeySets::new(
+            &settings,
+            Arc::clone(&api),
+            directory.clone(),
+            Arc::clone(&clock),
+        );
+        let users = UserCache::new(
+            &settings,
+            Arc::clone(&api),
+            directory.clone(),
+            Arc::clone(&clock),
+        );
+        let tenants = TenantCache::new(&settings, Arc::clone(&api), Arc::clone(&clock));
+
+        let local = Arc::new(LocalFacts::new(directory.clone(), PROVIDER.into()));
+        let verifier = Verifier::new(
+            TokenPolicy::new(&settings),
+            Arc::clone(&keys) as _,
+            Arc::clone(&local) as _,
+        );
+        let verifier = CachedVerifier::new(
+            verifier,
+            settings.token_cache_size,
+            settings.token_cache_ttl,
+            Arc::clone(&clock),
+        );
+        let resolver = Arc::new(Resolver::new(
+            &settings,
+            directory.clone(),
+            local,
+            users.clone(),
+            tenants,
+            Arc::clone(&clock),
+        ));
+        let changes = {
+            let resolver = Arc::clone(&resolver);
+            directory
+                .watch(move |change| resolver.on_change(&change))
+                .await?
+        };
+        keys.warm_up().await;
+        Ok(Vestibule(Arc::new(Inner {
+            authenticator: Authenticator::new(verifier.clone(), resolver, activity.clone()),
+            authress: Authress::new(api, verifier, clock),
+            directory,
+            spaces,
+            activity,
+            keys,
+            users,
+            outage_status: settings.outage_status,
+            stopped: CancellationToken::new(),
+            _changes: changes,
+        })))
+    }
+
+    /// As [`VestibuleBuilder::build`], and the capability for sessions without a request: the
+    /// only one there will be. Hand it to jobs, never to handlers.
+    ///
+    /// # Errors
+    ///
+    /// As [`VestibuleBuilder::build`].
+    pub async fn build_with_system_access(self) -> Result<(Vestibule, SystemAccess), StartError> {
+        Ok((self.build().await?, SystemAccess::grant()))
+    }
+}

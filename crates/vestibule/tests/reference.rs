@@ -1,0 +1,80 @@
+//! The reference pages under `docs/` say what the code says. After a change:
+//! `UPDATE_DOCS=1 cargo test -p vestibule --test reference`.
+
+use std::{env, fmt::Write as _, fs, path::Path};
+
+use vestibule::{
+    Code, Reason,
+    settings::{RESERVED, SETTINGS},
+};
+
+fn is_page(name: &str, text: &str) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name);
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&page, text).unwrap();
+    }
+    let found = fs::read_to_string(&page).unwrap();
+    assert!(
+        found == text,
+        "docs/{name} is not up to date: run this test with UPDATE_DOCS=1"
+    );
+}
+
+#[test]
+fn settings() {
+    let mut text = String::from(
+        "# Settings\n\n\
+         Environment variables, or the same names in lower case in a TOML file (`--config FILE`); the\n\
+         environment wins. An empty variable counts as missing. Durations are plain numbers of seconds.\n\
+         Settings marked \u{1f511} are secrets: they may also come from a file, as `NAME_FILE`, and are never\n\
+         printed. A command needs only the settings that it uses, and names everything that is wrong with\n\
+         them at once (exit code 2).\n\n\
+         | name | default | meaning |\n| --- | --- | --- |\n",
+    );
+    for setting in SETTINGS {
+        let key = if setting.secret { " \u{1f511}" } else { "" };
+        writeln!(
+            text,
+            "| `{}`{key} | `{}` | {} |",
+            setting.name, setting.default, setting.meaning
+        )
+        .unwrap();
+    }
+    text.push_str(
+        "\n`SSL_CERT_FILE` is honoured for calls to Authress. `HTTP_PROXY` and the like are ignored: set\n\
+         `PROVIDER_PROXY`.\n\n## Known, but not used by this version\n\n",
+    );
+    for name in RESERVED {
+        writeln!(text, "- `{name}`").unwrap();
+    }
+    is_page("settings.md", &text);
+}
+
+#[test]
+fn refusals() {
+    let mut text = String::from(
+        "# Refusals\n\n\
+         Every refusal is a problem document (RFC 9457) with a `code`, repeated in `X-Vestibule-Code`. Every\n\
+         401 carries a challenge (RFC 6750 \u{a7}3).\n\n\
+         | status | code | means |\n| --- | --- | --- |\n",
+    );
+    for code in Code::ALL {
+        let (status, name) = (code.status().as_u16(), code.as_str());
+        writeln!(text, "| {status} | `{name}` | {} |", code.meaning()).unwrap();
+    }
+    text.push_str(
+        "\n`provider_unavailable` is a 503 where `PROVIDER_OUTAGE_STATUS=503`.\n\n\
+         ## Reasons\n\n\
+         What the log, the metric `vestibule_authentications_total` and `vestibule token explain` say, and\n\
+         the code that the caller sees. Until the signature is proven a caller sees only `invalid_token`,\n\
+         `provider_unavailable` or `storage_unavailable`.\n\n\
+         | reason | code | means |\n| --- | --- | --- |\n",
+    );
+    for reason in Reason::ALL {
+        let (name, code) = (reason.as_str(), reason.code().as_str());
+        writeln!(text, "| `{name}` | `{code}` | {} |", reason.meaning()).unwrap();
+    }
+    is_page("refusals.md", &text);
+}
