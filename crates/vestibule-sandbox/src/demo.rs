@@ -39,7 +39,7 @@ pub struct DemoClient {
 }
 
 /// What [`Sandbox::add_demo_world`] adds.
-pub const DEMO_WORLD: [DemoTenant; 2] = [
+pub static DEMO_WORLD: [DemoTenant; 2] = [
     DemoTenant {
         id: "tenant_acme",
         name: "Acme",
@@ -81,8 +81,7 @@ impl Sandbox {
     /// Adds the demo world: tenants Acme and Globex, Ada and Alan of Acme, Grace of Globex, and a
     /// service client of each. Returns it, so that a server's own side can be set up alike.
     pub fn add_demo_world(&self) -> &'static [DemoTenant] {
-        static WORLD: [DemoTenant; 2] = DEMO_WORLD;
-        for tenant in &WORLD {
+        for tenant in &DEMO_WORLD {
             self.add_tenant(
                 Tenant::new(tenant.id)
                     .name(tenant.name)
@@ -100,6 +99,6 @@ impl Sandbox {
                 self.add_client(Client::new(client.id).name(client.name));
             }
         }
-        &WORLD
+        &DEMO_WORLD
     }
 }

@@ -204,7 +204,7 @@ impl Sandbox {
     }
 }
 
-/// Faults. One on the same target replaces the one before; the narrowest target wins.
+/// Faults. One on the same target heals and replaces the one before; the narrowest target wins.
 impl Sandbox {
     /// Spoils every call to `target` until it is healed.
     ///

@@ -407,3 +407,27 @@ async fn a_stopped_sandbox_is_gone_and_its_port_free() {
     again.stop();
     assert!(http().get(&url).send().await.is_err());
 }
+
+#[tokio::test]
+async fn the_demo_world_is_two_companies_three_people_and_two_robots() {
+    let sandbox = Sandbox::builder().start().await.unwrap();
+    let world = sandbox.add_demo_world();
+    let users: usize = world.iter().map(|tenant| tenant.users.len()).sum();
+    let clients: usize = world.iter().map(|tenant| tenant.clients.len()).sum();
+    assert_eq!((world.len(), users, clients), (2, 3, 2));
+    for tenant in world {
+        let (_, record) = get(&sandbox, &format!("/v1/tenants/{}", tenant.id)).await;
+        assert_eq!(record["data"]["name"], tenant.name);
+        for user in tenant.users {
+            let (_, record) = get(&sandbox, &format!("/v1/users/{}", user.id)).await;
+            assert_eq!(record["name"], user.name);
+            let (_, claims) = open(&sandbox.user_token(user.id).mint());
+            assert_eq!(claims["aud"], json!([tenant.id]));
+            assert_eq!(claims["azp"], tenant.connection);
+        }
+        for client in tenant.clients {
+            let (_, record) = get(&sandbox, &format!("/v1/clients/{}", client.id)).await;
+            assert_eq!(record["name"], client.name);
+        }
+    }
+}
