@@ -46,9 +46,18 @@ const LOG: &str = "warn,vestibule::access=info";
 
 type Failure = Box<dyn std::error::Error>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            screen::complain(&format!("cannot start: {error}"));
+            return ExitCode::from(1);
+        }
+    };
+    let result = runtime.block_on(run());
+    // What still runs in the background has been told to stop; it is not waited for.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             screen::complain(&failure.to_string());
@@ -139,7 +148,7 @@ async fn set_up(
 ) -> Result<Vec<(Account, &'static DemoTenant)>, StoreError> {
     let clock = Arc::new(SystemClock);
     let directory = Directory::open(settings, clock.clone()).await?;
-    let spaces = TenantSpaces::open(settings, directory.clone(), clock).await?;
+    let spaces = TenantSpaces::open(settings, &directory, clock)?;
     let mut accounts = Vec::new();
     for tenant in world {
         let account = match directory.find_account_by_tenant(tenant.id).await? {

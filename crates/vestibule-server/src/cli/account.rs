@@ -114,7 +114,7 @@ async fn create(
 ) -> Result<Answer, Failure> {
     let settings = global.database()?;
     let directory = Directory::open(&settings, clock()).await?;
-    let spaces = TenantSpaces::open(&settings, directory.clone(), clock()).await?;
+    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
     if let Some(account) = directory.find_account_by_tenant(tenant).await? {
         return existing(&account, if_missing);
     }
@@ -186,7 +186,7 @@ async fn delete(global: &Global, id: Uuid, yes: bool) -> Result<Answer, Failure>
     }
     let settings = global.database()?;
     let directory = Directory::open(&settings, clock()).await?;
-    let spaces = TenantSpaces::open(&settings, directory.clone(), clock()).await?;
+    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
     let account = found(&directory, id).await?;
     spaces.delete_account(id).await?;
     let text = format!("deleted {} {}", account.id, shown(&account.name));

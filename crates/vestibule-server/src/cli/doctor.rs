@@ -12,6 +12,7 @@ use vestibule::{
     provider::{AuthressApi, Found, ProviderError},
     settings::Settings,
     store::{Directory, StoreError},
+    tenancy::attach_is_impossible,
 };
 
 use super::{
@@ -103,14 +104,14 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Direct
         Ok(()) => findings.ok("database", "the database answers"),
         Err(error) => findings.problem("database", error.to_string(), "see DATABASE_URL"),
     }
-    match directory.attach_is_refused().await {
-        Ok(true) => findings.ok("attach", "one database file cannot reach another"),
-        Ok(false) => findings.problem(
+    if attach_is_impossible().await {
+        findings.ok("attach", "one database file cannot reach another");
+    } else {
+        findings.problem(
             "attach",
             "SQLite lets one account's statements open another account's file",
             "build with LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=0, as .cargo/config.toml does",
-        ),
-        Err(error) => findings.problem("attach", error.to_string(), "see DATABASE_URL"),
+        );
     }
     file_modes(settings, findings);
     Some(directory)
