@@ -47,7 +47,10 @@ const LOG: &str = "warn,vestibule::access=info";
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             screen::complain(&format!("cannot start: {error}"));
@@ -100,9 +103,15 @@ async fn run() -> Result<(), Failure> {
 /// `sandbox/` in the build directory, which is where this program lies: `target/release/…`.
 fn data_directory() -> io::Result<PathBuf> {
     let program = env::current_exe()?;
-    let build = program.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let build = program
+        .parent()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("."));
     let directory = build.join("sandbox");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)?;
     Ok(directory)
 }
 
@@ -110,8 +119,15 @@ fn data_directory() -> io::Result<PathBuf> {
 /// and the database knows its provider again. True: another port had to be taken.
 async fn start_sandbox(directory: &Path) -> Result<(Sandbox, bool), Failure> {
     let kept = directory.join("port");
-    let before = fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse::<u16>().ok());
-    let start = |port| Sandbox::builder().keep_in(directory.join("authress")).port(port).start();
+    let before = fs::read_to_string(&kept)
+        .ok()
+        .and_then(|text| text.trim().parse::<u16>().ok());
+    let start = |port| {
+        Sandbox::builder()
+            .keep_in(directory.join("authress"))
+            .port(port)
+            .start()
+    };
     let sandbox = match before {
         None => start(0).await?,
         Some(port) => match start(port).await {
@@ -127,7 +143,10 @@ async fn start_sandbox(directory: &Path) -> Result<(Sandbox, bool), Failure> {
 /// The sandbox's settings, a database beside it, and the environment's listeners.
 fn reader(sandbox: &Sandbox, directory: &Path) -> SettingsReader {
     let mut own: Vec<(&str, String)> = sandbox.environment();
-    own.push(("DATABASE_URL", format!("sqlite:{}", directory.join("vestibule.db").display())));
+    own.push((
+        "DATABASE_URL",
+        format!("sqlite:{}", directory.join("vestibule.db").display()),
+    ));
     SettingsReader::from_lookup(move |name| {
         if let Some((_, value)) = own.iter().find(|(known, _)| *known == name) {
             return Some(value.into());
@@ -157,7 +176,9 @@ async fn set_up(
         };
         for client in tenant.clients {
             if directory.find_client(client.id).await?.is_none() {
-                directory.add_client(account.id, client.id, client.name, &[]).await?;
+                directory
+                    .add_client(account.id, client.id, client.name, &[])
+                    .await?;
             }
         }
         accounts.push((account, tenant));

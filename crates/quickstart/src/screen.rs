@@ -31,7 +31,11 @@ impl Screen<'_> {
         let mut stdout = io::stdout().lock();
         let text = self.text(stdout.is_terminal());
         // Where nobody looks there is nobody to tell.
-        drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        drop(
+            stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush()),
+        );
     }
 
     fn text(&self, styled: bool) -> String {
@@ -42,16 +46,27 @@ impl Screen<'_> {
         };
         let mut text = String::new();
         // Writing to a string cannot fail.
-        drop(self.write(&mut text, bold, faint, plain));
+        let _ = self.write(&mut text, bold, faint, plain);
         text
     }
 
     fn write(&self, text: &mut String, bold: &str, faint: &str, plain: &str) -> std::fmt::Result {
-        writeln!(text, "\n{bold}Vestibule is running{plain}, with a sandbox in Authress' place. Ctrl-C stops both.\n")?;
+        writeln!(
+            text,
+            "\n{bold}Vestibule is running{plain}, with a sandbox in Authress' place. Ctrl-C stops both.\n"
+        )?;
         writeln!(text, "  public API   http://{}", reachable(self.public))?;
-        writeln!(text, "  admin        http://{}/metrics", reachable(self.admin))?;
+        writeln!(
+            text,
+            "  admin        http://{}/metrics",
+            reachable(self.admin)
+        )?;
         writeln!(text, "  sandbox      {}", self.sandbox.url())?;
-        writeln!(text, "  data         {}  {faint}(delete it to begin anew){plain}\n", self.directory.display())?;
+        writeln!(
+            text,
+            "  data         {}  {faint}(delete it to begin anew){plain}\n",
+            self.directory.display()
+        )?;
         writeln!(text, "{bold}Accounts{plain}\n")?;
         for (account, tenant) in self.accounts {
             let users: Vec<&str> = tenant.users.iter().map(|user| user.name).collect();
@@ -66,7 +81,10 @@ impl Screen<'_> {
                 clients.join(", ")
             )?;
         }
-        writeln!(text, "\n{bold}Try{plain} {faint}(each line is complete; tokens last 24 hours){plain}")?;
+        writeln!(
+            text,
+            "\n{bold}Try{plain} {faint}(each line is complete; tokens last 24 hours){plain}"
+        )?;
         for line in self.lines() {
             writeln!(text, "\n  {faint}# {}{plain}\n{}", line.title, line.command)?;
         }
@@ -78,7 +96,10 @@ impl Screen<'_> {
         let public = reachable(self.public);
         let url = |path: &str| format!("http://{public}{path}");
         let with = |token: &str, path: &str| {
-            format!("curl -sS -w '\\n' -H 'Authorization: Bearer {token}' {}", url(path))
+            format!(
+                "curl -sS -w '\\n' -H 'Authorization: Bearer {token}' {}",
+                url(path)
+            )
         };
         // One person of each account, so that the two can be compared.
         for (account, tenant) in self.accounts {
@@ -94,7 +115,10 @@ impl Screen<'_> {
             if let Some(client) = tenant.clients.first() {
                 let token = self.sandbox.client_token(client.id).mint();
                 lines.push(Line {
-                    title: format!("{} of {}, a service client: who am I?", client.id, account.name),
+                    title: format!(
+                        "{} of {}, a service client: who am I?",
+                        client.id, account.name
+                    ),
                     command: with(&token, "/v1/me"),
                 });
             }
@@ -103,7 +127,10 @@ impl Screen<'_> {
             if let Some(user) = tenant.users.last() {
                 let token = self.sandbox.user_token(user.id).mint();
                 lines.push(Line {
-                    title: format!("{} sees the users of {} who came so far, and no others", user.name, account.name),
+                    title: format!(
+                        "{} sees the users of {} who came so far, and no others",
+                        user.name, account.name
+                    ),
                     command: with(&token, "/v1/users"),
                 });
             }
@@ -112,10 +139,15 @@ impl Screen<'_> {
             title: "no token".to_owned(),
             command: format!("curl -sS -i -w '\\n' {}", url("/v1/me")),
         });
-        if let Some(user) = self.accounts.first().and_then(|(_, tenant)| tenant.users.first()) {
+        if let Some(user) = self
+            .accounts
+            .first()
+            .and_then(|(_, tenant)| tenant.users.first())
+        {
             let token = self.sandbox.user_token(user.id).tamper_signature().mint();
             lines.push(Line {
-                title: "a broken token; the exact reason is in the log, not in the answer".to_owned(),
+                title: "a broken token; the exact reason is in the log, not in the answer"
+                    .to_owned(),
                 command: format!(
                     "curl -sS -i -w '\\n' -H 'Authorization: Bearer {token}' {}",
                     url("/v1/me")

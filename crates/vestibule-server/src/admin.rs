@@ -46,7 +46,10 @@ pub(crate) fn router(vestibule: Vestibule, metrics: Metrics, hosts: Vec<String>)
         .route("/metrics", get(render))
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
-        .with_state(AdminState { vestibule: vestibule.clone(), metrics })
+        .with_state(AdminState {
+            vestibule: vestibule.clone(),
+            metrics,
+        })
         .layer(middleware::from_fn_with_state(hosts, known_hosts_only))
         .layer(vestibule.layer())
 }
@@ -86,14 +89,20 @@ fn names_us(headers: &HeaderMap, uri: &Uri, own: Option<IpAddr>, further: &[Stri
     let Some(host) = host.to_str().ok().and_then(|host| host.parse().ok()) else {
         return false;
     };
-    is_ours(&host, own, further) && uri.authority().is_none_or(|name| is_ours(name, own, further))
+    is_ours(&host, own, further)
+        && uri
+            .authority()
+            .is_none_or(|name| is_ours(name, own, further))
 }
 
 fn is_ours(authority: &Authority, own: Option<IpAddr>, further: &[String]) -> bool {
     if authority.as_str().contains('@') {
         return false;
     }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
     if let Ok(address) = host.parse::<IpAddr>() {
         let address = address.to_canonical();
         return address.is_loopback()
@@ -106,8 +115,12 @@ fn is_ours(authority: &Authority, own: Option<IpAddr>, further: &[String]) -> bo
 }
 
 fn is_address(known: &str, address: IpAddr) -> bool {
-    known.parse::<IpAddr>().is_ok_and(|known| known.to_canonical() == address)
-        || known.parse::<Ipv6Addr>().is_ok_and(|known| IpAddr::V6(known) == address)
+    known
+        .parse::<IpAddr>()
+        .is_ok_and(|known| known.to_canonical() == address)
+        || known
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|known| IpAddr::V6(known) == address)
 }
 
 #[cfg(test)]

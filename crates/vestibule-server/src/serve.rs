@@ -1,11 +1,6 @@
 //! The two listeners: accept, serve HTTP/1.1, and end in good order.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use http::Request;
@@ -52,7 +47,11 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Another program has the address.
-    #[error("{address} is taken by another program: stop it, or set {setting} to another port")]
+    #[error(
+        "{address} is taken by another program: stop it, or set {setting} to another address, \
+         such as {}",
+        another(*address)
+    )]
     Taken {
         /// The address.
         address: SocketAddr,
@@ -109,7 +108,9 @@ impl Server {
 
     /// The admin listener's address, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
-        self.admin.local_addr().unwrap_or(self.settings.admin_listen)
+        self.admin
+            .local_addr()
+            .unwrap_or(self.settings.admin_listen)
     }
 
     /// Serves until `stop` ends, then finishes what is in flight: under 2 s in all.
@@ -127,7 +128,11 @@ impl Server {
             );
         }
         let public = routes::router(self.vestibule.clone(), self.settings.access_log);
-        let admin = admin::router(self.vestibule.clone(), self.metrics.clone(), self.settings.admin_hosts);
+        let admin = admin::router(
+            self.vestibule.clone(),
+            self.metrics.clone(),
+            self.settings.admin_hosts,
+        );
         let upkeep = AbortOnDrop(tokio::spawn(self.metrics.keep_up()));
         let (stopping, stopped) = watch::channel(());
         let listeners = [
@@ -141,7 +146,10 @@ impl Server {
             // A listener that panicked has nothing left to finish.
             drop(listener.await);
         }
-        if tokio::time::timeout(FLUSH, self.vestibule.shutdown()).await.is_err() {
+        if tokio::time::timeout(FLUSH, self.vestibule.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("stopped before everything held in memory was written down");
         }
         drop(upkeep);
@@ -164,6 +172,11 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// An address that may be free: the next port.
+fn another(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(8080))
+}
+
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -173,14 +186,16 @@ impl Drop for AbortOnDrop {
 }
 
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => ServeError::Taken { address, setting },
-        _ => ServeError::Refused {
-            address,
-            setting,
-            error,
-        },
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => ServeError::Taken { address, setting },
+            _ => ServeError::Refused {
+                address,
+                setting,
+                error,
+            },
+        })
 }
 
 /// Serves one listener until `stopped` closes; then finishes requests for at most [`DRAIN`].
@@ -214,7 +229,10 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(DRAIN, connections.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("stopped with requests unanswered");
     }
 }
@@ -222,7 +240,10 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
 async fn serve(stream: TcpStream, router: Router, watcher: Watcher) {
     // Answers are small and wait for nothing that could be sent with them.
     drop(stream.set_nodelay(true));
-    let own = stream.local_addr().ok().map(|address| OwnAddress(address.ip()));
+    let own = stream
+        .local_addr()
+        .ok()
+        .map(|address| OwnAddress(address.ip()));
     let service = service_fn(move |mut request: Request<Incoming>| {
         if let Some(own) = own {
             request.extensions_mut().insert(own);

@@ -3,7 +3,9 @@
 use std::{io::IsTerminal as _, net::SocketAddr};
 
 use tracing_subscriber::EnvFilter;
-use vestibule::settings::{DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError, SettingsReader};
+use vestibule::settings::{
+    DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError, SettingsReader,
+};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -103,7 +105,11 @@ impl ServerSettings {
                 reader.problem(name, "is not supported by this version: remove it");
             }
         }
-        let listen = reader.parsed("VESTIBULE_LISTEN", SocketAddr::from(([127, 0, 0, 1], 8080)), address);
+        let listen = reader.parsed(
+            "VESTIBULE_LISTEN",
+            SocketAddr::from(([127, 0, 0, 1], 8080)),
+            address,
+        );
         let admin_listen = reader.parsed(
             "VESTIBULE_ADMIN_LISTEN",
             SocketAddr::from(([127, 0, 0, 1], 9090)),
@@ -135,14 +141,17 @@ impl ServerSettings {
 impl LogSettings {
     /// Reads the section; `default` is the filter where none is set.
     pub fn read(reader: &mut SettingsReader, default: &str) -> Option<Self> {
-        let filter = reader.parsed("VESTIBULE_LOG", default.to_owned(), |text| {
-            match EnvFilter::try_new(text) {
-                Ok(_) => Ok(text.to_owned()),
-                Err(error) => Err(format!(
-                    "is not a log filter such as `info` or `info,vestibule=debug`: {error}"
-                )),
-            }
-        });
+        let filter =
+            reader.parsed(
+                "VESTIBULE_LOG",
+                default.to_owned(),
+                |text| match EnvFilter::try_new(text) {
+                    Ok(_) => Ok(text.to_owned()),
+                    Err(error) => Err(format!(
+                        "is not a log filter such as `info` or `info,vestibule=debug`: {error}"
+                    )),
+                },
+            );
         let usual = if std::io::stderr().is_terminal() {
             LogFormat::Text
         } else {
@@ -176,9 +185,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.to_owned(),
     };
-    numeric
-        .parse()
-        .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned())
+    numeric.parse().map_err(|_| {
+        "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned()
+    })
 }
 
 fn admin_hosts(reader: &mut SettingsReader) -> Option<Vec<String>> {
@@ -188,7 +197,9 @@ fn admin_hosts(reader: &mut SettingsReader) -> Option<Vec<String>> {
     for host in reader.list(NAME) {
         let name = host.to_ascii_lowercase();
         // `*` would let every page of every site in: the check would be off without looking so.
-        if name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        if name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
             || name.parse::<std::net::Ipv6Addr>().is_ok()
         {
             hosts.push(name);
@@ -243,9 +254,11 @@ mod tests {
         let settings = ServerSettings::read(&mut reader);
         match reader.finish() {
             Ok(()) => Ok(settings.unwrap()),
-            Err(error) => {
-                Err(error.problems.into_iter().map(|problem| problem.name).collect())
-            }
+            Err(error) => Err(error
+                .problems
+                .into_iter()
+                .map(|problem| problem.name)
+                .collect()),
         }
     }
 

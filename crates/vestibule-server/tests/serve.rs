@@ -18,6 +18,8 @@ async fn sandbox() -> Sandbox {
 }
 
 fn client() -> reqwest::Client {
+    // An error says that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
@@ -36,8 +38,13 @@ async fn a_server_from_start_to_end() {
 
     assert_eq!(get("/healthz").send().await.unwrap().status(), 200);
     assert_eq!(get("/readyz").send().await.unwrap().status(), 200);
-    let document: serde_json::Value =
-        get("/openapi.json").send().await.unwrap().json().await.unwrap();
+    let document: serde_json::Value = get("/openapi.json")
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(document["openapi"], "3.1.0");
 
     let token = sandbox.user_token("user_ada").mint();
@@ -65,8 +72,22 @@ async fn what_is_refused_without_a_caller() {
     let http = client();
     let token = sandbox.user_token("user_ada").mint();
 
-    for path in ["/", "/v1", "/v1/", "/v1/me/", "/v2/me", "/V1/me", "/metrics", "//v1/me", "/v1/me%2f"] {
-        for authorization in [None, Some(format!("Bearer {token}")), Some("nonsense".to_owned())] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/me/",
+        "/v2/me",
+        "/V1/me",
+        "/metrics",
+        "//v1/me",
+        "/v1/me%2f",
+    ] {
+        for authorization in [
+            None,
+            Some(format!("Bearer {token}")),
+            Some("nonsense".to_owned()),
+        ] {
             let mut request = http.get(format!("{}{path}", server.public));
             if let Some(authorization) = authorization {
                 request = request.header("authorization", authorization);
@@ -74,19 +95,40 @@ async fn what_is_refused_without_a_caller() {
             let response = request.send().await.unwrap();
             assert_eq!(response.status(), 404, "{path}");
             assert_eq!(problem_code(&response), "not_found");
-            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
             let body: serde_json::Value = response.json().await.unwrap();
             assert_eq!(body["code"], "not_found");
             assert_eq!(body["status"], 404);
-            assert!(body["request_id"].is_string() && body["type"].is_string() && body["title"].is_string());
+            assert!(
+                body["request_id"].is_string()
+                    && body["type"].is_string()
+                    && body["title"].is_string()
+            );
         }
     }
-    for path in ["/v1/me", "/v1/users", "/v1/activity", "/healthz", "/openapi.json"] {
-        let response = http.post(format!("{}{path}", server.public)).send().await.unwrap();
+    for path in [
+        "/v1/me",
+        "/v1/users",
+        "/v1/activity",
+        "/healthz",
+        "/openapi.json",
+    ] {
+        let response = http
+            .post(format!("{}{path}", server.public))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 405, "{path}");
         assert_eq!(problem_code(&response), "method_not_allowed");
         assert_eq!(response.headers()["allow"], "GET,HEAD");
-        let response = http.head(format!("{}{path}", server.public)).send().await.unwrap();
+        let response = http
+            .head(format!("{}{path}", server.public))
+            .send()
+            .await
+            .unwrap();
         let expected = if path.starts_with("/v1") { 401 } else { 200 };
         assert_eq!(response.status(), expected, "HEAD {path}");
     }
@@ -99,7 +141,14 @@ async fn what_is_refused_without_a_caller() {
     assert_eq!(response.status(), 413);
     assert_eq!(problem_code(&response), "request_too_large");
 
-    for query in ["limit=0", "limit=201", "limit=x", "limit=1&limit=2", "cursor=nonsense", "cursor="] {
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "limit=1&limit=2",
+        "cursor=nonsense",
+        "cursor=",
+    ] {
         for path in ["/v1/users", "/v1/activity"] {
             let url = format!("{}{path}?{query}", server.public);
             let response = http.get(&url).bearer_auth(&token).send().await.unwrap();
@@ -109,7 +158,11 @@ async fn what_is_refused_without_a_caller() {
             assert_eq!(http.get(&url).send().await.unwrap().status(), 401, "{url}");
         }
     }
-    for path in ["/v1/users/nobody", "/v1/users/%ff", "/v1/users/0190a8f2-0000-7000-8000-000000000001"] {
+    for path in [
+        "/v1/users/nobody",
+        "/v1/users/%ff",
+        "/v1/users/0190a8f2-0000-7000-8000-000000000001",
+    ] {
         let url = format!("{}{path}", server.public);
         let response = http.get(&url).bearer_auth(&token).send().await.unwrap();
         assert_eq!(response.status(), 404, "{path}");
@@ -125,11 +178,23 @@ async fn forward_auth() {
     let server = place.serve();
     let http = client();
     let token = sandbox.user_token("user_ada").mint();
-    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"] {
-        for path in ["/v1/authorize", "/v1/authorize/", "/v1/authorize/a/b", "/v1/authorize//x?y=z"] {
+    for method in [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE",
+    ] {
+        for path in [
+            "/v1/authorize",
+            "/v1/authorize/",
+            "/v1/authorize/a/b",
+            "/v1/authorize//x?y=z",
+        ] {
             let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
             let url = format!("{}{path}", server.public);
-            let response = http.request(method.clone(), &url).bearer_auth(&token).send().await.unwrap();
+            let response = http
+                .request(method.clone(), &url)
+                .bearer_auth(&token)
+                .send()
+                .await
+                .unwrap();
             assert_eq!(response.status(), 200, "{method} {path}");
             let headers = response.headers();
             assert_eq!(headers["x-vestibule-kind"], "user");
@@ -144,28 +209,53 @@ async fn forward_auth() {
             assert!(response.bytes().await.unwrap().is_empty());
             let response = http.request(method.clone(), &url).send().await.unwrap();
             assert_eq!(response.status(), 401, "{method} {path}");
-            assert!(!response.headers().keys().any(|name| name.as_str() == "x-vestibule-kind"));
+            assert!(
+                !response
+                    .headers()
+                    .keys()
+                    .any(|name| name.as_str() == "x-vestibule-kind")
+            );
         }
     }
-    let below = http.get(format!("{}/v1/authorized", server.public)).send().await.unwrap();
+    let below = http
+        .get(format!("{}/v1/authorized", server.public))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(below.status(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_for_this_machine() {
     let sandbox = sandbox().await;
-    let place = Place::new().with_sandbox(&sandbox).with("VESTIBULE_ADMIN_HOSTS", "metrics.example");
+    let place = Place::new()
+        .with_sandbox(&sandbox)
+        .with("VESTIBULE_ADMIN_HOSTS", "metrics.example");
     place.account("Acme", "tenant_acme");
     let server = place.serve();
     let http = client();
     let token = sandbox.user_token("user_ada").mint();
     for _ in 0..3 {
-        let me = http.get(format!("{}/v1/me", server.public)).bearer_auth(&token).send().await.unwrap();
+        let me = http
+            .get(format!("{}/v1/me", server.public))
+            .bearer_auth(&token)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(me.status(), 200);
     }
-    let metrics = http.get(format!("{}/metrics", server.admin)).send().await.unwrap();
+    let metrics = http
+        .get(format!("{}/metrics", server.admin))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(metrics.status(), 200);
-    assert!(metrics.headers()["content-type"].to_str().unwrap().starts_with("text/plain"));
+    assert!(
+        metrics.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/plain")
+    );
     let text = metrics.text().await.unwrap();
     for line in [
         "vestibule_token_cache_hits_total 2",
@@ -176,15 +266,26 @@ async fn metrics_are_for_this_machine() {
         assert!(text.contains(&format!("\n{line}\n")), "{line}:\n{text}");
     }
     assert!(text.contains("vestibule_authentications_total{"), "{text}");
-    assert!(!text.contains("user_ada") && !text.contains(&token), "{text}");
+    assert!(
+        !text.contains("user_ada") && !text.contains(&token),
+        "{text}"
+    );
 
-    for (host, expected) in [("evil.example", 400), ("localhost", 200), ("metrics.example:443", 200)] {
+    for (host, expected) in [
+        ("evil.example", 400),
+        ("localhost", 200),
+        ("metrics.example:443", 200),
+    ] {
         let url = format!("{}/metrics", server.admin);
         let response = http.get(url).header("host", host).send().await.unwrap();
         assert_eq!(response.status(), expected, "{host}");
     }
     for path in ["/", "/v1/me", "/v1/accounts", "/healthz"] {
-        let response = http.get(format!("{}{path}", server.admin)).send().await.unwrap();
+        let response = http
+            .get(format!("{}{path}", server.admin))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 404, "{path}");
         assert_eq!(problem_code(&response), "not_found");
     }
@@ -197,8 +298,15 @@ async fn it_starts_while_the_provider_is_down_and_says_what_is_missing() {
     let place = Place::new().with_sandbox(&sandbox);
     let server = place.serve();
     let ready = || async {
-        let response = client().get(format!("{}/readyz", server.public)).send().await.unwrap();
-        (response.status().as_u16(), response.json::<serde_json::Value>().await.unwrap())
+        let response = client()
+            .get(format!("{}/readyz", server.public))
+            .send()
+            .await
+            .unwrap();
+        (
+            response.status().as_u16(),
+            response.json::<serde_json::Value>().await.unwrap(),
+        )
     };
     let (status, body) = ready().await;
     assert_eq!(status, 503);
@@ -206,7 +314,10 @@ async fn it_starts_while_the_provider_is_down_and_says_what_is_missing() {
     sandbox.heal();
     let healed = Instant::now();
     while ready().await.0 != 200 {
-        assert!(healed.elapsed() < Duration::from_secs(5), "ready within 5 s");
+        assert!(
+            healed.elapsed() < Duration::from_secs(5),
+            "ready within 5 s"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -216,10 +327,15 @@ async fn a_taken_address_is_named() {
     let sandbox = sandbox().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let place = Place::new().with_sandbox(&sandbox).with("VESTIBULE_LISTEN", &address);
+    let place = Place::new()
+        .with_sandbox(&sandbox)
+        .with("VESTIBULE_LISTEN", &address);
     let said = place.run(&["serve"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains(&address) && said.stderr.contains("VESTIBULE_LISTEN"), "{said:?}");
+    assert!(
+        said.stderr.contains(&address) && said.stderr.contains("VESTIBULE_LISTEN"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,9 +357,11 @@ async fn a_slow_client_does_not_delay_the_end() {
     let mut server = place.serve();
     let address = server.public.strip_prefix("http://").unwrap();
     let mut half = TcpStream::connect(address).unwrap();
-    half.write_all(b"GET /v1/me HTTP/1.1\r\nHost: x\r\n").unwrap();
+    half.write_all(b"GET /v1/me HTTP/1.1\r\nHost: x\r\n")
+        .unwrap();
     let mut idle = TcpStream::connect(address).unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
     let mut answer = [0; 12];
     idle.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -259,11 +377,16 @@ async fn a_head_must_arrive_within_10_s() {
     let server = place.serve();
     let address = server.public.strip_prefix("http://").unwrap();
     let mut half = TcpStream::connect(address).unwrap();
-    half.write_all(b"GET /v1/me HTTP/1.1\r\nHost: x\r\n").unwrap();
-    half.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    half.write_all(b"GET /v1/me HTTP/1.1\r\nHost: x\r\n")
+        .unwrap();
+    half.set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
     let begun = Instant::now();
     let mut rest = Vec::new();
     half.read_to_end(&mut rest).unwrap();
     let took = begun.elapsed();
-    assert!(took > Duration::from_secs(8) && took < Duration::from_secs(12), "{took:?}");
+    assert!(
+        took > Duration::from_secs(8) && took < Duration::from_secs(12),
+        "{took:?}"
+    );
 }

@@ -190,7 +190,10 @@ async fn delete(global: &Global, id: Uuid, yes: bool) -> Result<Answer, Failure>
     let account = found(&directory, id).await?;
     spaces.delete_account(id).await?;
     let text = format!("deleted {} {}", account.id, shown(&account.name));
-    Ok(Answer::new(&json!({ "id": account.id, "name": account.name, "deleted": true }), text))
+    Ok(Answer::new(
+        &json!({ "id": account.id, "name": account.name, "deleted": true }),
+        text,
+    ))
 }
 
 /// The account, or a word on how to find it.

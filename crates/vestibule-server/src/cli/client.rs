@@ -90,7 +90,9 @@ pub(crate) async fn run(global: &Global, command: ClientCommand) -> Result<Answe
 async fn add(global: &Global, arguments: AddArgs) -> Result<Answer, Failure> {
     check_id(&arguments.client_id)?;
     let (database, provider) = settings(global)?;
-    let own = provider.as_ref().map(|provider| provider.access_key.client_id());
+    let own = provider
+        .as_ref()
+        .map(|provider| provider.access_key.client_id());
     if own == Some(arguments.client_id.as_str()) {
         return Err(Failure::Failed(format!(
             "{} is the service client of AUTHRESS_ACCESS_KEY, with which this server calls \
@@ -101,8 +103,17 @@ async fn add(global: &Global, arguments: AddArgs) -> Result<Answer, Failure> {
     let directory = Directory::open(&database, clock()).await?;
     account::found(&directory, arguments.account).await?;
     ask_provider(provider.as_ref(), &arguments).await?;
-    let AddArgs { client_id, account, name, scopes, .. } = arguments;
-    match directory.add_client(account, &client_id, &name, &scopes).await {
+    let AddArgs {
+        client_id,
+        account,
+        name,
+        scopes,
+        ..
+    } = arguments;
+    match directory
+        .add_client(account, &client_id, &name, &scopes)
+        .await
+    {
         Ok(client) => Ok(one(&client)),
         Err(StoreError::AlreadyExists(_)) => Err(Failure::Failed(format!(
             "{client_id} is registered already, and a service client belongs to one account only; \
@@ -118,9 +129,13 @@ fn settings(global: &Global) -> Result<(DatabaseSettings, Option<ProviderSetting
     let mut reader = global.reader();
     let database = DatabaseSettings::read(&mut reader);
     let log = LogSettings::read(&mut reader, "warn");
-    let named = ["AUTHRESS_API_URL", "AUTHRESS_ACCESS_KEY", "AUTHRESS_ACCESS_KEY_FILE"]
-        .iter()
-        .any(|name| reader.text(name).is_some());
+    let named = [
+        "AUTHRESS_API_URL",
+        "AUTHRESS_ACCESS_KEY",
+        "AUTHRESS_ACCESS_KEY_FILE",
+    ]
+    .iter()
+    .any(|name| reader.text(name).is_some());
     let provider = if named {
         let provider = ProviderSettings::read(&mut reader);
         Some(provider)
@@ -129,7 +144,9 @@ fn settings(global: &Global) -> Result<(DatabaseSettings, Option<ProviderSetting
     };
     reader.finish()?;
     let wrong = || Failure::Settings(SettingsError::default());
-    let provider = provider.map(|provider| provider.ok_or_else(wrong)).transpose()?;
+    let provider = provider
+        .map(|provider| provider.ok_or_else(wrong))
+        .transpose()?;
     logs::start(&log.ok_or_else(wrong)?);
     Ok((database.ok_or_else(wrong)?, provider))
 }
@@ -151,7 +168,9 @@ async fn ask_provider(
     match api.get_client(&arguments.client_id).await {
         Ok(Found::Present(client)) if client.grant_token_generation => {
             if arguments.allow_token_generation {
-                note(&format!("warning: {id} can obtain tokens of any user (grantTokenGeneration)"));
+                note(&format!(
+                    "warning: {id} can obtain tokens of any user (grantTokenGeneration)"
+                ));
                 Ok(())
             } else {
                 Err(Failure::Failed(format!(
@@ -162,7 +181,9 @@ async fn ask_provider(
         }
         Ok(Found::Present(_)) => Ok(()),
         Ok(Found::Gone) => {
-            note(&format!("warning: Authress does not know {id}: its tokens will be refused"));
+            note(&format!(
+                "warning: Authress does not know {id}: its tokens will be refused"
+            ));
             Ok(())
         }
         Err(error) => {
@@ -212,7 +233,10 @@ async fn found(directory: &Directory, id: &str) -> Result<ServiceClient, Failure
         return Ok(client);
     }
     let ours = match id.parse::<Uuid>() {
-        Ok(id) => all_clients(directory).await?.into_iter().find(|client| client.id == id),
+        Ok(id) => all_clients(directory)
+            .await?
+            .into_iter()
+            .find(|client| client.id == id),
         Err(_) => None,
     };
     ours.ok_or_else(|| {
@@ -265,7 +289,15 @@ mod tests {
     fn ids() {
         assert!(check_id("sc_robot01").is_ok());
         assert!(check_id("0190a8f2-0000-7000-8000-000000000001").is_ok());
-        for wrong in ["", ".", "..", "a/b", "sc_robot01.k1.acme.c2VjcmV0", "a b", "\u{e9}"] {
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "sc_robot01.k1.acme.c2VjcmV0",
+            "a b",
+            "\u{e9}",
+        ] {
             let refused = format!("{:?}", check_id(wrong).unwrap_err());
             assert!(refused.starts_with("Usage"), "{refused}");
             assert!(!refused.contains("c2VjcmV0"), "{refused}");

@@ -38,7 +38,10 @@ pub(crate) fn run(global: &Global, command: &ConfigCommand) -> Result<Answer, Fa
         let origin = if setting.set { "set" } else { "default" };
         table.row(&[setting.name, &setting.value, origin, setting.meaning]);
     }
-    Ok(Answer::new(&json!({ "settings": shown }), table.to_string()))
+    Ok(Answer::new(
+        &json!({ "settings": shown }),
+        table.to_string(),
+    ))
 }
 
 fn effective(settings: &ServeSettings, mut reader: SettingsReader) -> Vec<Shown> {

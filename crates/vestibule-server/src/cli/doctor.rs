@@ -3,7 +3,7 @@
 //! Every finding has a name that stays the same, for programs that watch for it. A problem makes
 //! the exit code 1; a warning does not.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use serde::Serialize;
 use serde_json::json;
@@ -76,13 +76,19 @@ fn accepted_tokens(settings: &Settings, findings: &mut Findings) {
              API's audience",
         );
     } else {
-        findings.ok("applications", "user tokens of other applications are refused");
+        findings.ok(
+            "applications",
+            "user tokens of other applications are refused",
+        );
     }
 }
 
 fn admin_listener(server: &ServerSettings, findings: &mut Findings) {
     if server.admin_listen.ip().is_loopback() {
-        findings.ok("admin_listener", "the admin listener is on a loopback address");
+        findings.ok(
+            "admin_listener",
+            "the admin listener is on a loopback address",
+        );
     } else {
         findings.warning(
             "admin_listener",
@@ -165,7 +171,10 @@ async fn provider(settings: &Settings, api: &AuthressApi, findings: &mut Finding
         Ok(Found::Gone) => {
             findings.problem(
                 "provider",
-                format!("Authress does not know {}, the client of AUTHRESS_ACCESS_KEY", shown(own)),
+                format!(
+                    "Authress does not know {}, the client of AUTHRESS_ACCESS_KEY",
+                    shown(own)
+                ),
                 "check that AUTHRESS_API_URL and AUTHRESS_ACCESS_KEY are of the same account",
             );
             true
@@ -208,7 +217,7 @@ async fn entrance(settings: &Settings, findings: &mut Findings) {
         }
     };
     findings.ok("provider_origin", "the database belongs to this provider");
-    if vestibule.readiness().await.keys {
+    if keys_arrive(&vestibule, settings.provider.timeout).await {
         findings.ok("keys", "every issuer has usable keys");
     } else {
         findings.problem(
@@ -218,6 +227,17 @@ async fn entrance(settings: &Settings, findings: &mut Findings) {
         );
     }
     vestibule.shutdown().await;
+}
+
+/// Keys are fetched in the background: gives them as long as one call may take.
+async fn keys_arrive(vestibule: &Vestibule, patience: Duration) -> bool {
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    let looking = async {
+        while !vestibule.readiness().await.keys {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(patience, looking).await.is_ok()
 }
 
 /// Security rule 3, for clients that were registered when Authress could not be asked, and for
@@ -237,7 +257,9 @@ async fn clients(
         if client.client_id == own {
             findings.problem(
                 "own_client",
-                format!("{id} is the client of AUTHRESS_ACCESS_KEY, and never accepted as a caller"),
+                format!(
+                    "{id} is the client of AUTHRESS_ACCESS_KEY, and never accepted as a caller"
+                ),
                 format!("vestibule client remove {id}"),
             );
             continue;
@@ -287,12 +309,7 @@ impl Findings {
         });
     }
 
-    fn warning(
-        &mut self,
-        name: &'static str,
-        message: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
+    fn warning(&mut self, name: &'static str, message: impl Into<String>, fix: impl Into<String>) {
         self.0.push(Finding {
             name,
             level: Level::Warning,
@@ -301,12 +318,7 @@ impl Findings {
         });
     }
 
-    fn problem(
-        &mut self,
-        name: &'static str,
-        message: impl Into<String>,
-        fix: impl Into<String>,
-    ) {
+    fn problem(&mut self, name: &'static str, message: impl Into<String>, fix: impl Into<String>) {
         self.0.push(Finding {
             name,
             level: Level::Problem,
@@ -342,10 +354,16 @@ mod tests {
         findings.ok("settings", "fine");
         findings.warning("applications", "open", "set it");
         let shown = format!("{:?}", findings.answer());
-        assert!(shown.contains("findings: false") && shown.contains("healthy\": Bool(true)"), "{shown}");
+        assert!(
+            shown.contains("findings: false") && shown.contains("healthy\": Bool(true)"),
+            "{shown}"
+        );
         let mut findings = Findings::default();
         findings.problem("keys", "none", "look");
         let shown = format!("{:?}", findings.answer());
-        assert!(shown.contains("findings: true") && shown.contains("healthy\": Bool(false)"), "{shown}");
+        assert!(
+            shown.contains("findings: true") && shown.contains("healthy\": Bool(false)"),
+            "{shown}"
+        );
     }
 }

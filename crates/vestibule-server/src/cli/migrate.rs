@@ -39,11 +39,16 @@ pub(crate) async fn run(global: &Global, arguments: &MigrateArgs) -> Result<Answ
 async fn apply(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, Failure> {
     let accounts = account::all_accounts(directory).await?.len();
     let mut progress = Progress::new(accounts);
-    let done = spaces.bring_up_to_date(|number, account| progress.show(number, account)).await;
+    let done = spaces
+        .bring_up_to_date(|number, account| progress.show(number, account))
+        .await;
     progress.end();
     let done = done?;
     let document = json!({ "accounts": done.accounts, "changed": done.changed });
-    let text = format!("{} accounts are up to date; {} were behind", done.accounts, done.changed);
+    let text = format!(
+        "{} accounts are up to date; {} were behind",
+        done.accounts, done.changed
+    );
     Ok(Answer::new(&document, text))
 }
 
@@ -97,7 +102,10 @@ impl Progress {
         let mut stderr = io::stderr().lock();
         // Nobody waits for these lines.
         if self.terminal {
-            let full = (number * CELLS).checked_div(self.of).unwrap_or(CELLS).min(CELLS);
+            let full = (number * CELLS)
+                .checked_div(self.of)
+                .unwrap_or(CELLS)
+                .min(CELLS);
             let bar = format!("{}{}", "#".repeat(full), "-".repeat(CELLS - full));
             drop(write!(stderr, "\r[{bar}] {number}/{} {account}", self.of));
             drop(stderr.flush());

@@ -104,7 +104,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             return Failure::Failed(format!("cannot start: {error}")).print(global.json);
@@ -210,7 +213,9 @@ fn clock() -> vestibule::clock::SharedClock {
 }
 
 fn not_yet(command: &str) -> Failure {
-    Failure::Failed(format!("`{command}` is not in this version of vestibule; nothing was changed"))
+    Failure::Failed(format!(
+        "`{command}` is not in this version of vestibule; nothing was changed"
+    ))
 }
 
 /// All pages of a list.
@@ -248,7 +253,10 @@ mod tests {
             &["vestibule", "account", "--json", "list"],
             &["vestibule", "account", "list", "--json"],
         ] {
-            assert!(CommandLine::try_parse_from(line).unwrap().global.json, "{line:?}");
+            assert!(
+                CommandLine::try_parse_from(line).unwrap().global.json,
+                "{line:?}"
+            );
         }
         let line = CommandLine::try_parse_from(["vestibule", "account", "list"]).unwrap();
         assert!(!line.global.json);
@@ -261,18 +269,41 @@ mod tests {
             &["vestibule", "nothing"],
             &["vestibule", "account", "create", "--name", "Acme"],
             &["vestibule", "account", "show", "acme"],
-            &["vestibule", "user", "set-role", "0190a8f2-0000-7000-8000-000000000001"],
+            &[
+                "vestibule",
+                "user",
+                "set-role",
+                "0190a8f2-0000-7000-8000-000000000001",
+            ],
         ] {
-            assert_eq!(CommandLine::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
+            assert_eq!(
+                CommandLine::try_parse_from(line).unwrap_err().exit_code(),
+                2,
+                "{line:?}"
+            );
         }
     }
 
     #[test]
     fn a_command_of_a_later_version_takes_anything() {
         for line in [
-            &["vestibule", "revoke", "--client", "sc_robot01", "--kid", "k1"][..],
+            &[
+                "vestibule",
+                "revoke",
+                "--client",
+                "sc_robot01",
+                "--kid",
+                "k1",
+            ][..],
             &["vestibule", "revoke"],
-            &["vestibule", "account", "move", "0190a8f2-0000-7000-8000-000000000001", "--to", "eu"],
+            &[
+                "vestibule",
+                "account",
+                "move",
+                "0190a8f2-0000-7000-8000-000000000001",
+                "--to",
+                "eu",
+            ],
         ] {
             assert!(CommandLine::try_parse_from(line).is_ok(), "{line:?}");
         }

@@ -130,7 +130,8 @@ impl Table {
 
     /// Adds a row; the cells may hold anything.
     pub(crate) fn row(&mut self, cells: &[&str]) {
-        self.rows.push(cells.iter().map(|cell| shown(cell)).collect());
+        self.rows
+            .push(cells.iter().map(|cell| shown(cell)).collect());
     }
 }
 
@@ -192,15 +193,13 @@ pub(crate) fn note(text: &str) {
 
 /// All that is wrong with the settings, in one report.
 fn settings_report(error: &SettingsError) -> String {
-    let mut report = format!("error: {}; nothing was created or changed:\n", settings_message(error));
+    let mut report = format!(
+        "error: {}; nothing was created or changed:\n",
+        settings_message(error)
+    );
     for problem in &error.problems {
-        // Writing to a string cannot fail.
-        drop(writeln!(
-            report,
-            "  {}: {}",
-            shown(&problem.name),
-            shown(&problem.problem)
-        ));
+        let (name, problem) = (shown(&problem.name), shown(&problem.problem));
+        report.push_str(&format!("  {name}: {problem}\n"));
     }
     report
 }
@@ -241,7 +240,10 @@ mod tests {
     fn deceptive_characters_are_escaped() {
         assert_eq!(shown("Acme"), "Acme");
         assert_eq!(shown("Ac\u{1b}[31mme"), "Ac\\u{1b}[31mme");
-        assert_eq!(shown("a\u{202e}b\u{200b}c\u{9b}d"), "a\\u{202e}b\\u{200b}c\\u{9b}d");
+        assert_eq!(
+            shown("a\u{202e}b\u{200b}c\u{9b}d"),
+            "a\\u{202e}b\\u{200b}c\\u{9b}d"
+        );
         assert_eq!(shown("a\nb\r\tc"), "a\\u{a}b\\u{d}\\u{9}c");
         assert_eq!(shown("\\u{a}"), "\\\\u{a}");
         assert_eq!(shown("Zoë 測試"), "Zoë 測試");
@@ -285,7 +287,10 @@ mod tests {
             ],
         };
         let report = settings_report(&error);
-        assert!(report.contains("\n  A: is missing; set it\n  B: is not a number\n"), "{report}");
+        assert!(
+            report.contains("\n  A: is missing; set it\n  B: is not a number\n"),
+            "{report}"
+        );
         let json = Failure::from(error).to_json();
         assert_eq!(json["error"]["problems"][1]["name"], "B");
     }

@@ -92,11 +92,15 @@ pub(crate) async fn run(global: &Global, command: TokenCommand) -> Result<Answer
     let text = read_token()?;
     let text = text.trim();
     let text = match text.get(..7) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => text.get(7..).unwrap_or_default().trim(),
+        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => {
+            text.get(7..).unwrap_or_default().trim()
+        }
         _ => text,
     };
     if text.is_empty() {
-        return Err(Failure::Usage("there is no token on standard input".to_owned()));
+        return Err(Failure::Usage(
+            "there is no token on standard input".to_owned(),
+        ));
     }
     let claimed = Claimed::read(text);
     let (reached, verdict) = decide(settings, text).await?;
@@ -122,10 +126,16 @@ async fn decide(settings: Settings, text: &str) -> Result<(Step, Verdict), Failu
         Err(reason) => return Ok((Step::Form, Verdict::Refused(reason.into()))),
     };
     let directory = Directory::open(&settings.database, clock()).await?;
-    let vestibule = Vestibule::builder(settings).build().await.map_err(start_failure)?;
+    let vestibule = Vestibule::builder(settings)
+        .build()
+        .await
+        .map_err(start_failure)?;
     let verified = vestibule.authenticator().cached_verify_token(&token).await;
     let result = match verified {
-        Ok(verified) => (Step::Caller, caller(&vestibule, &directory, &verified).await?),
+        Ok(verified) => (
+            Step::Caller,
+            caller(&vestibule, &directory, &verified).await?,
+        ),
         Err(reason) => (Step::of(reason), Verdict::Refused(reason.into())),
     };
     vestibule.shutdown().await;
@@ -141,7 +151,11 @@ async fn caller(
     let principal = match token.class() {
         TokenClass::Machine => authenticator.validate_machine_token(token).await,
         TokenClass::User => {
-            if directory.find_user(PROVIDER, token.subject()).await?.is_none() {
+            if directory
+                .find_user(PROVIDER, token.subject())
+                .await?
+                .is_none()
+            {
                 return Ok(Verdict::Newcomer);
             }
             authenticator.validate_user_token(token).await
@@ -201,12 +215,20 @@ fn text(claimed: &Claimed, steps: &[(Step, &str)], verdict: &Verdict) -> String 
         }
     }
     if !claimed.further_claims.is_empty() {
-        let names: Vec<String> = claimed.further_claims.iter().map(|name| shown(name)).collect();
+        let names: Vec<String> = claimed
+            .further_claims
+            .iter()
+            .map(|name| shown(name))
+            .collect();
         lines.push(format!("  further    {}", names.join(", ")));
     }
     lines.push("steps".to_owned());
     for (step, state) in steps {
-        lines.push(format!("  {:10} {state}: {}", step.as_str(), step.meaning()));
+        lines.push(format!(
+            "  {:10} {state}: {}",
+            step.as_str(),
+            step.meaning()
+        ));
     }
     lines.push(match verdict {
         Verdict::Accepted(principal) => format!(
@@ -256,8 +278,12 @@ impl Claimed {
             }
             for &name in TIMES {
                 if let Some(value) = claims.remove(name) {
-                    let time = value.as_i64().map(|secs| Timestamp::from_secs(secs).to_rfc3339());
-                    claimed.claims.insert(name.to_owned(), time.map_or(value, Value::from));
+                    let time = value
+                        .as_i64()
+                        .map(|secs| Timestamp::from_secs(secs).to_rfc3339());
+                    claimed
+                        .claims
+                        .insert(name.to_owned(), time.map_or(value, Value::from));
                 }
             }
             claimed.further_claims.extend(claims.keys().cloned());
@@ -370,10 +396,18 @@ mod tests {
         let verdict = Verdict::Refused(Reason::BadSignature.into());
         let answer = answer(&claimed, Step::of(Reason::BadSignature), &verdict);
         let all = format!("{answer:?}");
-        for secret in ["ada@acme.example", "secret-header", "c2lnbmF0dXJl", token.as_str()] {
+        for secret in [
+            "ada@acme.example",
+            "secret-header",
+            "c2lnbmF0dXJl",
+            token.as_str(),
+        ] {
             assert!(!all.contains(secret), "{secret}");
         }
-        assert!(all.contains("bad_signature") && all.contains("invalid_token"), "{all}");
+        assert!(
+            all.contains("bad_signature") && all.contains("invalid_token"),
+            "{all}"
+        );
     }
 
     #[test]
@@ -381,7 +415,10 @@ mod tests {
         let verdict = Verdict::Refused(Reason::Expired.into());
         let answer = answer(&Claimed::default(), Step::of(Reason::Expired), &verdict);
         let all = format!("{answer:?}");
-        assert!(all.contains("signature  passed") && all.contains("claims     refused"), "{all}");
+        assert!(
+            all.contains("signature  passed") && all.contains("claims     refused"),
+            "{all}"
+        );
         assert!(all.contains("caller     not reached"), "{all}");
     }
 
@@ -389,7 +426,10 @@ mod tests {
     fn anything_can_be_read() {
         for text in ["", ".", "a.b.c", "....", "e30.e30.", "W10.W10.x"] {
             let claimed = Claimed::read(text);
-            assert!(claimed.header.is_empty() && claimed.claims.is_empty(), "{text}");
+            assert!(
+                claimed.header.is_empty() && claimed.claims.is_empty(),
+                "{text}"
+            );
         }
     }
 }

@@ -191,11 +191,17 @@ mod tests {
         let headers = identity("", &[]).headers().unwrap();
         assert_eq!(headers.len(), 8);
         assert_eq!(headers["x-vestibule-kind"], "user");
-        assert_eq!(headers["x-vestibule-user-id"], "0190a8f2-0000-7000-8000-000000000001");
+        assert_eq!(
+            headers["x-vestibule-user-id"],
+            "0190a8f2-0000-7000-8000-000000000001"
+        );
         assert_eq!(headers["x-vestibule-authress-user-id"], "user_ada");
         assert_eq!(headers["x-vestibule-email"], "");
         assert_eq!(headers["x-vestibule-role"], "member");
-        assert_eq!(headers["x-vestibule-account-id"], "0190a8f2-0000-7000-8000-000000000002");
+        assert_eq!(
+            headers["x-vestibule-account-id"],
+            "0190a8f2-0000-7000-8000-000000000002"
+        );
         assert_eq!(headers["x-vestibule-tenant-id"], "tenant_acme");
         assert_eq!(headers["x-vestibule-scopes"], "");
     }
@@ -210,7 +216,10 @@ mod tests {
             headers["x-vestibule-email"],
             "a%0D%0AX-Vestibule-Role:%20owner@acme.example%7F"
         );
-        assert_eq!(headers["x-vestibule-scopes"], "openid,a%20b,x%2Cadmin,50%25,%C3%A9");
+        assert_eq!(
+            headers["x-vestibule-scopes"],
+            "openid,a%20b,x%2Cadmin,50%25,%C3%A9"
+        );
     }
 
     #[test]
@@ -221,7 +230,11 @@ mod tests {
         assert!(size(&headers) > LIMIT - 11, "as many as fit");
         assert_eq!(headers["x-vestibule-email"], "ada@acme.example");
         let sent = headers["x-vestibule-scopes"].to_str().unwrap();
-        assert!(sent.split(',').zip(&long).all(|(sent, scope)| sent == &**scope));
+        assert!(
+            sent.split(',')
+                .zip(&long)
+                .all(|(sent, scope)| sent == &**scope)
+        );
 
         let email = "é".repeat(1_000);
         let some = scopes(&["openid"]);

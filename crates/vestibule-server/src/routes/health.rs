@@ -88,7 +88,9 @@ mod tests {
 
     async fn read(response: Response) -> (u16, serde_json::Value) {
         let status = response.status().as_u16();
-        let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1_000)
+            .await
+            .unwrap();
         (status, serde_json::from_slice(&body).unwrap())
     }
 

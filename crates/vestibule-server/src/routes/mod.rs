@@ -32,7 +32,10 @@ pub(crate) struct ApiState {
 struct Endpoint {
     path: &'static str,
     /// What the router is expected to answer, for tests and the document.
-    #[cfg_attr(not(test), expect(dead_code, reason = "held against the document by a test"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "held against the document by a test")
+    )]
     methods: &'static [Method],
     router: MethodRouter<ApiState>,
 }
@@ -50,8 +53,16 @@ const ANY: &[Method] = &[
 ];
 
 fn endpoints() -> Vec<Endpoint> {
-    let read = |path, router| Endpoint { path, methods: READ, router };
-    let any_method = |path| Endpoint { path, methods: ANY, router: any(authorize::authorize) };
+    let read = |path, router| Endpoint {
+        path,
+        methods: READ,
+        router,
+    };
+    let any_method = |path| Endpoint {
+        path,
+        methods: ANY,
+        router: any(authorize::authorize),
+    };
     vec![
         read("/v1/me", get(me::me)),
         any_method("/v1/authorize"),

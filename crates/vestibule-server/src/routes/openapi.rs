@@ -226,7 +226,10 @@ mod tests {
         let document = parsed();
         assert_eq!(document["openapi"], "3.1.0");
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+        assert_eq!(
+            document["components"]["securitySchemes"]["bearer"]["scheme"],
+            "bearer"
+        );
     }
 
     /// Every method of every path of the router is in the document, and the other way round.
@@ -237,7 +240,10 @@ mod tests {
             .flat_map(|endpoint| {
                 // The document has no form for "and everything below".
                 let path = endpoint.path.replace("{*path}", "{path}");
-                endpoint.methods.iter().map(move |method| (path.clone(), method.to_string()))
+                endpoint
+                    .methods
+                    .iter()
+                    .map(move |method| (path.clone(), method.to_string()))
             })
             // A HEAD comes with every GET, and the empty path below is part of `{path}`.
             .filter(|(path, method)| {
@@ -251,7 +257,8 @@ mod tests {
             .iter()
             .flat_map(|(path, item)| {
                 let item = item.as_object().unwrap();
-                item.keys().map(move |method| (path.clone(), method.to_ascii_uppercase()))
+                item.keys()
+                    .map(move |method| (path.clone(), method.to_ascii_uppercase()))
             })
             .collect();
         assert_eq!(documented, routed);
@@ -291,8 +298,16 @@ mod tests {
         let schema = &document["components"]["schemas"][name];
         let required = schema["required"].as_array().unwrap();
         (
-            schema["properties"].as_object().unwrap().keys().cloned().collect(),
-            required.iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
+            schema["properties"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect(),
+            required
+                .iter()
+                .map(|name| name.as_str().unwrap().to_owned())
+                .collect(),
         )
     }
 
@@ -314,7 +329,10 @@ mod tests {
             authress_tenant_id: String::new(),
             status: Status::Suspended,
         };
-        let page = PageOf::<User> { items: Vec::new(), next_cursor: None };
+        let page = PageOf::<User> {
+            items: Vec::new(),
+            next_cursor: None,
+        };
         for (name, real) in [
             ("User", members(&user)),
             ("Account", members(&account)),

@@ -5,11 +5,7 @@ use axum::{
     http::request::Parts,
 };
 use percent_encoding::percent_decode_str;
-use vestibule::{
-    error::Code,
-    http::Problem,
-    store::Page,
-};
+use vestibule::{error::Code, http::Problem, store::Page};
 
 /// Items of a page where the caller does not say: one screen, one small answer.
 const USUAL_LIMIT: u16 = 50;

@@ -41,7 +41,9 @@ pub(crate) async fn list(
     principal: Principal,
     Paging(page): Paging,
 ) -> Result<Json<PageOf<User>>, Problem> {
-    Ok(Json(state.vestibule.users_of(&principal).list(&page).await?))
+    Ok(Json(
+        state.vestibule.users_of(&principal).list(&page).await?,
+    ))
 }
 
 /// One user of the caller's account.

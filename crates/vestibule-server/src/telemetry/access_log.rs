@@ -31,7 +31,10 @@ struct Lines {
 
 impl Lines {
     const fn new(which: AccessLog) -> Self {
-        Self { which, seen: AtomicU64::new(0) }
+        Self {
+            which,
+            seen: AtomicU64::new(0),
+        }
     }
 
     fn wants(&self, status: StatusCode) -> bool {
@@ -140,7 +143,13 @@ mod tests {
 
     #[test]
     fn a_share_is_kept() {
-        for (share, expected) in [(0.0, 0), (0.01, 100), (0.25, 2_500), (0.5, 5_000), (1.0, 10_000)] {
+        for (share, expected) in [
+            (0.0, 0),
+            (0.01, 100),
+            (0.25, 2_500),
+            (0.5, 5_000),
+            (1.0, 10_000),
+        ] {
             let count = (0..10_000).filter(|&n| is_in_share(n, share)).count();
             assert!(count.abs_diff(expected) <= 1, "{share}: {count}");
         }

@@ -1,6 +1,15 @@
 //! Runs the binary in a directory of its own, with nothing in its environment but what a test
 //! gives it.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code; each test uses a part of it"
+)]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -40,8 +49,14 @@ impl Place {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("vestibule.db");
-        let environment = vec![("DATABASE_URL".to_owned(), format!("sqlite:{}", file.display()))];
-        Self { directory, environment }
+        let environment = vec![(
+            "DATABASE_URL".to_owned(),
+            format!("sqlite:{}", file.display()),
+        )];
+        Self {
+            directory,
+            environment,
+        }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -132,15 +147,18 @@ impl Place {
         // Nobody may wait for us to read.
         std::thread::spawn(move || lines.for_each(drop));
         let address = |name: &str| format!("http://{}", started[name].as_str().unwrap());
-        Running { public: address("public"), admin: address("admin"), child }
+        Running {
+            public: address("public"),
+            admin: address("admin"),
+            child,
+        }
     }
 }
 
 impl Said {
     /// Standard output as one JSON document.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
@@ -149,7 +167,13 @@ impl Running {
     pub fn stop(&mut self, signal: &str) -> (Option<i32>, Duration) {
         let pid = self.child.id().to_string();
         let begun = Instant::now();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let status = self.child.wait().unwrap();
         (status.code(), begun.elapsed())
     }
