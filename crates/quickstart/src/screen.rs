@@ -73,7 +73,7 @@ impl Screen<'_> {
             let clients: Vec<&str> = tenant.clients.iter().map(|client| client.id).collect();
             writeln!(
                 text,
-                "  {:<8} {}  {}  users {}; service client {}",
+                "  {:<8} {}  {:<14}  users {}; service client {}",
                 account.name,
                 account.id,
                 account.authress_tenant_id,

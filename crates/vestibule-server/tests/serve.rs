@@ -1,5 +1,7 @@
 //! The running server: start, addresses, routes without a caller, metrics, the end.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+
 mod support;
 
 use std::{
@@ -56,11 +58,9 @@ async fn a_server_from_start_to_end() {
     assert_eq!(me["user"]["authress_user_id"], "user_ada");
     assert_eq!(me["account"]["authress_tenant_id"], "tenant_acme");
 
-    for (signal, _) in [("-TERM", ())] {
-        let (code, took) = server.stop(signal);
-        assert_eq!(code, Some(0));
-        assert!(took < Duration::from_secs(2), "{took:?}");
-    }
+    let (code, took) = server.stop("-TERM");
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -389,4 +389,119 @@ async fn a_head_must_arrive_within_10_s() {
         took > Duration::from_secs(8) && took < Duration::from_secs(12),
         "{took:?}"
     );
+}
+
+/// What the document names is there, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_are_those_of_the_document() {
+    let sandbox = sandbox().await;
+    let place = Place::new().with_sandbox(&sandbox);
+    let server = place.serve();
+    let http = client();
+    let url = format!("{}/openapi.json", server.public);
+    let document: serde_json::Value = http.get(url).send().await.unwrap().json().await.unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let url = format!("{}{}", server.public, path.replace(['{', '}'], ""));
+        for method in ["get", "post", "put", "patch", "delete", "options", "trace"] {
+            let known = item.get(method).is_some();
+            let method =
+                reqwest::Method::from_bytes(method.to_ascii_uppercase().as_bytes()).unwrap();
+            let status = http
+                .request(method.clone(), &url)
+                .send()
+                .await
+                .unwrap()
+                .status();
+            assert_eq!(status != 405, known, "{method} {path}: {status}");
+            assert_ne!(status, 404, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_line_per_request_without_secrets() {
+    let sandbox = sandbox().await;
+    let place = Place::new()
+        .with_sandbox(&sandbox)
+        .with("VESTIBULE_ACCESS_LOG", "all")
+        .with("VESTIBULE_LOG", "debug");
+    let account = place.account("Acme", "tenant_acme");
+    let server = place.serve();
+    let http = client();
+    let good = sandbox.user_token("user_ada").mint();
+    let broken = sandbox.user_token("user_ada").tamper_signature().mint();
+    let get = |path: &str, token: &str| {
+        http.get(format!("{}{path}", server.public))
+            .bearer_auth(token)
+            .send()
+    };
+    get("/v1/me", &good).await.unwrap();
+    let refused = get("/v1/users?limit=5&query=private", &broken)
+        .await
+        .unwrap();
+    let problem: serde_json::Value = refused.json().await.unwrap();
+    get("/v1/private", &good).await.unwrap();
+    get("/v1/users?limit=0", &good).await.unwrap();
+
+    let lines = server.access_lines(4);
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    let [me, users, unknown, bad] = &lines[..] else {
+        unreachable!()
+    };
+    assert_eq!(
+        (me["status"].as_u64(), me["route"].as_str()),
+        (Some(200), Some("/v1/me"))
+    );
+    assert_eq!(me["method"], "GET");
+    assert_eq!(me["principal.kind"], "user");
+    assert_eq!(me["account.id"], account.as_str());
+    assert!(me["duration_ms"].as_f64().unwrap() > 0.0);
+    assert!(me["request_id"].is_string() && me.get("reason").is_none());
+    assert_eq!(users["status"], 401);
+    assert_eq!(users["route"], "/v1/users");
+    assert_eq!(users["reason"], "bad_signature");
+    assert_eq!(users["request_id"], problem["request_id"]);
+    assert!(users.get("principal.kind").is_none() && users.get("account.id").is_none());
+    assert_eq!(unknown["status"], 404);
+    assert!(unknown.get("route").is_none());
+    assert_eq!(bad["status"], 400);
+    assert!(bad.get("reason").is_none());
+
+    let log = server.log();
+    let key = sandbox.access_key();
+    for secret in [
+        &good,
+        &broken,
+        "ada@acme.example",
+        "private",
+        key.rsplit('.').next().unwrap(),
+    ] {
+        assert!(!log.contains(secret), "{secret} in:\n{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn successes_have_no_line_unless_asked_for() {
+    let sandbox = sandbox().await;
+    let place = Place::new().with_sandbox(&sandbox);
+    place.account("Acme", "tenant_acme");
+    let server = place.serve();
+    let http = client();
+    let url = format!("{}/v1/me", server.public);
+    let token = sandbox.user_token("user_ada").mint();
+    for _ in 0..3 {
+        assert_eq!(
+            http.get(&url)
+                .bearer_auth(&token)
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            200
+        );
+    }
+    assert_eq!(http.get(&url).send().await.unwrap().status(), 401);
+    let lines = server.access_lines(1);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert_eq!(lines[0]["reason"], "missing_token");
 }

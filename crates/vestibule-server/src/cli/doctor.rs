@@ -11,7 +11,7 @@ use vestibule::{
     Vestibule,
     provider::{AuthressApi, Found, ProviderError},
     settings::Settings,
-    store::{Directory, StoreError},
+    store::Directory,
     tenancy::attach_is_impossible,
 };
 
@@ -57,10 +57,10 @@ pub(crate) async fn run(global: &Global) -> Result<Answer, Failure> {
     admin_listener(&settings.server, &mut findings);
     let directory = database(&settings.library, &mut findings).await;
     let api = AuthressApi::new(&settings.library.provider, clock())?;
-    let reachable = provider(&settings.library, &api, &mut findings).await;
+    let accepted = provider(&settings.library, &api, &mut findings).await;
     if let Some(directory) = &directory {
-        entrance(&settings.library, &mut findings).await;
-        clients(&settings.library, &api, reachable, directory, &mut findings).await?;
+        entrance(&settings.library, accepted, directory, &mut findings).await?;
+        clients(&settings.library, &api, accepted, directory, &mut findings).await?;
     }
     Ok(findings.answer())
 }
@@ -177,7 +177,7 @@ async fn provider(settings: &Settings, api: &AuthressApi, findings: &mut Finding
                 ),
                 "check that AUTHRESS_API_URL and AUTHRESS_ACCESS_KEY are of the same account",
             );
-            true
+            false
         }
         Err(ProviderError::Status(401 | 403)) => {
             findings.problem(
@@ -185,7 +185,7 @@ async fn provider(settings: &Settings, api: &AuthressApi, findings: &mut Finding
                 "Authress refuses the access key, or lets it not read service clients",
                 "make a new access key, and grant its client to read users, tenants and clients",
             );
-            true
+            false
         }
         Err(error) => {
             findings.problem(
@@ -198,25 +198,44 @@ async fn provider(settings: &Settings, api: &AuthressApi, findings: &mut Finding
     }
 }
 
-/// Opens the entrance as `serve` would: the database's own provider, and keys.
-async fn entrance(settings: &Settings, findings: &mut Findings) {
-    let vestibule = match Vestibule::builder(settings.clone()).build().await {
-        Ok(vestibule) => vestibule,
-        Err(vestibule::StartError::Store(StoreError::Refused(text))) => {
+/// The database's own provider, and then keys, which only an opened entrance can fetch.
+async fn entrance(
+    settings: &Settings,
+    accepted: bool,
+    directory: &Directory,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    let origin = settings.provider.origin();
+    match directory.provider().await? {
+        Some(bound) if bound == origin => {
+            findings.ok("provider_origin", "the database belongs to this provider");
+        }
+        Some(bound) => {
             findings.problem(
                 "provider_origin",
-                text,
-                "set AUTHRESS_API_URL or DATABASE_URL to the ones that belong together, or start \
-                 with `serve --allow-other-provider`",
+                format!(
+                    "the database belongs to the provider {}, AUTHRESS_API_URL names {origin}",
+                    shown(&bound)
+                ),
+                "correct AUTHRESS_API_URL or DATABASE_URL; if the change is meant, start with \
+                 `serve --allow-other-provider`",
             );
-            return;
+            return Ok(());
         }
+        // To open the entrance would bind the database to what may be a mistake.
+        None if !accepted => return Ok(()),
+        None => findings.ok(
+            "provider_origin",
+            "the database is new and takes this provider",
+        ),
+    }
+    let vestibule = match Vestibule::builder(settings.clone()).build().await {
+        Ok(vestibule) => vestibule,
         Err(error) => {
             findings.problem("start", error.to_string(), "`serve` would not start either");
-            return;
+            return Ok(());
         }
     };
-    findings.ok("provider_origin", "the database belongs to this provider");
     if keys_arrive(&vestibule, settings.provider.timeout).await {
         findings.ok("keys", "every issuer has usable keys");
     } else {
@@ -227,6 +246,7 @@ async fn entrance(settings: &Settings, findings: &mut Findings) {
         );
     }
     vestibule.shutdown().await;
+    Ok(())
 }
 
 /// Keys are fetched in the background: gives them as long as one call may take.
@@ -245,7 +265,7 @@ async fn keys_arrive(vestibule: &Vestibule, patience: Duration) -> bool {
 async fn clients(
     settings: &Settings,
     api: &AuthressApi,
-    reachable: bool,
+    accepted: bool,
     directory: &Directory,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
@@ -264,7 +284,7 @@ async fn clients(
             );
             continue;
         }
-        if !reachable {
+        if !accepted {
             continue;
         }
         match api.get_client(&client.client_id).await {
@@ -286,7 +306,7 @@ async fn clients(
             ),
         }
     }
-    if !reachable && !clients.is_empty() {
+    if !accepted && !clients.is_empty() {
         findings.warning(
             "client_unseen",
             "the service clients could not be looked up at Authress",

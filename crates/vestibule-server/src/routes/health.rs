@@ -1,5 +1,7 @@
 //! `GET /healthz`, `GET /readyz`: for load balancers and orchestrators.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     Json,
     extract::State,
@@ -10,12 +12,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
+use vestibule::{Readiness, Vestibule};
 
 use super::ApiState;
 
 /// How long a client may wait before it asks again.
 const RETRY_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// How long a look is good for.
+const FRESH: Duration = Duration::from_millis(200);
 
 /// The process runs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,8 +62,27 @@ pub(crate) async fn alive() -> Response {
     )
 )]
 pub(crate) async fn ready(State(state): State<ApiState>) -> Response {
-    let readiness = state.vestibule.readiness().await;
+    let readiness = state.readiness.look(&state.vestibule).await;
     answer_ready(readiness.database, readiness.keys)
+}
+
+/// What was found a moment ago. Anybody may ask, so asking must not cost a connection each time:
+/// one request looks, the others wait for what it finds.
+#[derive(Debug, Default)]
+pub(crate) struct LastLook(Mutex<Option<(Instant, Readiness)>>);
+
+impl LastLook {
+    async fn look(&self, vestibule: &Vestibule) -> Readiness {
+        let mut last = self.0.lock().await;
+        if let Some((at, found)) = *last
+            && at.elapsed() < FRESH
+        {
+            return found;
+        }
+        let found = vestibule.readiness().await;
+        *last = Some((Instant::now(), found));
+        found
+    }
 }
 
 fn answer_ready(database: bool, keys: bool) -> Response {

@@ -12,6 +12,8 @@ mod openapi;
 mod paging;
 mod users;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     http::Method,
@@ -26,6 +28,7 @@ use crate::{settings::AccessLog, telemetry::access_log};
 #[derive(Clone, Debug)]
 pub(crate) struct ApiState {
     pub(crate) vestibule: Vestibule,
+    readiness: Arc<health::LastLook>,
 }
 
 /// One path and what answers there.
@@ -87,7 +90,10 @@ pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog) -> Router {
         })
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
-        .with_state(ApiState { vestibule })
+        .with_state(ApiState {
+            vestibule,
+            readiness: Arc::default(),
+        })
         .layer(middleware::from_fn(fallback::no_large_bodies))
         .layer(layer)
 }

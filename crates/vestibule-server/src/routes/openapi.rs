@@ -144,7 +144,7 @@ pub(crate) struct UserPageBody {
     next_cursor: Option<String>,
 }
 
-/// A sign-in (first use of a token) or a refusal.
+/// A sign-in (first use of a token), a refusal, or a job's session.
 #[derive(ToSchema)]
 #[schema(as = ActivityEntry)]
 pub(crate) struct ActivityBody {
@@ -153,17 +153,17 @@ pub(crate) struct ActivityBody {
     /// RFC 3339, UTC.
     #[schema(format = DateTime)]
     at: String,
-    /// `sign_in` or `refusal`.
+    /// `sign_in`, `refusal`, or `system_session` for a job of the application's own.
     kind: String,
     #[schema(required)]
     user_id: Option<Uuid>,
     #[schema(required)]
     client_id: Option<String>,
-    /// Why it was refused.
+    /// Why it was refused; a job's reason.
     #[schema(required)]
     reason: Option<String>,
     #[schema(required)]
-    request_id: Option<Uuid>,
+    request_id: Option<String>,
 }
 
 /// One page of activity.
@@ -213,7 +213,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::Value;
-    use vestibule::store::{Account, PageOf, Status, User};
+    use vestibule::{
+        clock::Timestamp,
+        store::{Account, PageOf, Status, User},
+        tenancy::activity::ActivityEntry,
+    };
 
     use super::{super::endpoints, *};
 
@@ -333,11 +337,21 @@ mod tests {
             items: Vec::new(),
             next_cursor: None,
         };
+        let entry = ActivityEntry {
+            id: Uuid::nil(),
+            at: Timestamp::from_secs(0),
+            kind: String::new(),
+            user_id: None,
+            client_id: None,
+            reason: None,
+            request_id: None,
+        };
         for (name, real) in [
             ("User", members(&user)),
             ("Account", members(&account)),
             ("UserPage", members(&page)),
             ("ActivityPage", members(&page)),
+            ("ActivityEntry", members(&entry)),
         ] {
             let (properties, required) = schema(name);
             assert_eq!(properties, real, "{name}");

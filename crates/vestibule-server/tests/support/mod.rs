@@ -15,6 +15,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -43,6 +44,7 @@ pub struct Running {
     child: Child,
     pub public: String,
     pub admin: String,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Place {
@@ -145,12 +147,19 @@ impl Place {
             panic!("the server did not start:\n{seen}");
         };
         // Nobody may wait for us to read.
-        std::thread::spawn(move || lines.for_each(drop));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .for_each(|line| kept.lock().unwrap().push(line));
+        });
         let address = |name: &str| format!("http://{}", started[name].as_str().unwrap());
         Running {
             public: address("public"),
             admin: address("admin"),
             child,
+            log,
         }
     }
 }
@@ -178,8 +187,28 @@ impl Running {
         (status.code(), begun.elapsed())
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// The lines of the access log so far, once there are `count` of them.
+    pub fn access_lines(&self, count: usize) -> Vec<Value> {
+        let begun = Instant::now();
+        loop {
+            let lines: Vec<Value> = self
+                .log
+                .lock()
+                .unwrap()
+                .iter()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+                .filter(|line| line["target"] == "vestibule::access")
+                .collect();
+            if lines.len() >= count || begun.elapsed() > Duration::from_secs(5) {
+                return lines;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Everything that was logged after the start.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
     }
 }
 
