@@ -231,8 +231,8 @@ async fn the_doctor_names_what_is_wrong() {
         "--name",
         "Robot",
     ]);
-    let findings = |level: &str| {
-        let said = place.run(&["doctor", "--json"]);
+    let allowing = |level: &str, more: &[&str]| {
+        let said = place.run(&[&["doctor", "--json"], more].concat());
         let document = said.json();
         let found: Vec<String> = document["findings"]
             .as_array()
@@ -243,6 +243,7 @@ async fn the_doctor_names_what_is_wrong() {
             .collect();
         (said.code, found)
     };
+    let findings = |level: &str| allowing(level, &[]);
     assert_eq!(findings("problem"), (0, vec![]));
     assert_eq!(findings("warning"), (0, vec!["applications".to_owned()]));
 
@@ -251,6 +252,9 @@ async fn the_doctor_names_what_is_wrong() {
         findings("problem"),
         (1, vec!["client_token_generation".to_owned()])
     );
+    let allowed = allowing("warning", &["--allow-token-generation", "sc_robot01"]);
+    let expected = ["applications", "client_token_generation"].map(str::to_owned);
+    assert_eq!(allowed, (0, expected.to_vec()));
     sandbox.add_client(Client::new("sc_robot01"));
 
     let file = place.path().join("vestibule.db");

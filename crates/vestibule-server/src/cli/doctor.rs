@@ -5,6 +5,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
+use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use vestibule::{
@@ -23,6 +24,13 @@ use crate::{
     settings::{ServeSettings, ServerSettings},
     telemetry::logs,
 };
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// A service client that may obtain tokens of any user; once for each
+    #[arg(long = "allow-token-generation", value_name = "CLIENT_ID")]
+    allowed: Vec<String>,
+}
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +55,7 @@ struct Finding {
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);
 
-pub(crate) async fn run(global: &Global) -> Result<Answer, Failure> {
+pub(crate) async fn run(global: &Global, arguments: &DoctorArgs) -> Result<Answer, Failure> {
     // Wrong settings are told as every command tells them: all at once, code 2.
     let settings = ServeSettings::read(global.reader())?;
     logs::start(&settings.log);
@@ -60,7 +68,14 @@ pub(crate) async fn run(global: &Global) -> Result<Answer, Failure> {
     let accepted = provider(&settings.library, &api, &mut findings).await;
     if let Some(directory) = &directory {
         entrance(&settings.library, accepted, directory, &mut findings).await?;
-        clients(&settings.library, &api, accepted, directory, &mut findings).await?;
+        clients(
+            &settings.library,
+            accepted.then_some(&api),
+            &arguments.allowed,
+            directory,
+            &mut findings,
+        )
+        .await?;
     }
     Ok(findings.answer())
 }
@@ -264,8 +279,8 @@ async fn keys_arrive(vestibule: &Vestibule, patience: Duration) -> bool {
 /// those that changed since.
 async fn clients(
     settings: &Settings,
-    api: &AuthressApi,
-    accepted: bool,
+    api: Option<&AuthressApi>,
+    allowed: &[String],
     directory: &Directory,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
@@ -284,15 +299,19 @@ async fn clients(
             );
             continue;
         }
-        if !accepted {
+        let Some(api) = api else {
             continue;
-        }
+        };
         match api.get_client(&client.client_id).await {
-            Ok(Found::Present(found)) if found.grant_token_generation => findings.problem(
-                "client_token_generation",
-                format!("{id} can obtain tokens of any user"),
-                "turn options.grantTokenGeneration off at Authress",
-            ),
+            Ok(Found::Present(found)) if found.grant_token_generation => {
+                let message = format!("{id} can obtain tokens of any user");
+                let fix = "turn options.grantTokenGeneration off at Authress";
+                if allowed.contains(&client.client_id) {
+                    findings.warning("client_token_generation", message, fix);
+                } else {
+                    findings.problem("client_token_generation", message, fix);
+                }
+            }
             Ok(Found::Present(_)) => {}
             Ok(Found::Gone) => findings.warning(
                 "client_gone",
@@ -306,7 +325,7 @@ async fn clients(
             ),
         }
     }
-    if !accepted && !clients.is_empty() {
+    if api.is_none() && !clients.is_empty() {
         findings.warning(
             "client_unseen",
             "the service clients could not be looked up at Authress",

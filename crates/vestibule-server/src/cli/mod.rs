@@ -76,7 +76,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Look for what is wrong with settings, database, provider and clients
-    Doctor,
+    Doctor(doctor::DoctorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -133,7 +133,7 @@ async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failur
         Command::Revoke(_) => Err(not_yet("revoke")),
         Command::Token(command) => token::run(global, command).await.map(Some),
         Command::Config(command) => config::run(global, &command).map(Some),
-        Command::Doctor => doctor::run(global).await.map(Some),
+        Command::Doctor(arguments) => doctor::run(global, &arguments).await.map(Some),
     }
 }
 
