@@ -1,1 +1,20 @@
-//! placeholder
+//! The server and command line `vestibule`.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`cli`] | the command line: what is asked, what is answered |
+//! | [`settings`] | the server's own settings |
+//! | [`serve`] | two listeners, from the first connection to the last |
+//! | `routes` | the public API, one endpoint a file |
+//! | `admin` | the admin listener |
+//! | [`telemetry`] | logs, one line per request, metrics |
+//!
+//! A library so that the quickstart and tests can run a server in their own process. Nothing in
+//! here decides who may come in: that is `vestibule`'s.
+
+mod admin;
+pub mod cli;
+mod routes;
+pub mod serve;
+pub mod settings;
+pub mod telemetry;

@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The binary `vestibule`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vestibule_server::cli::main(std::env::args_os())
+}

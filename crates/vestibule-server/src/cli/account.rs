@@ -1,0 +1,231 @@
+//! `account …`: the customers of the platform.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use uuid::Uuid;
+use vestibule::{
+    store::{Account, Directory, ServiceClient, StoreError, User},
+    tenancy::TenantSpaces,
+};
+
+use super::{
+    Global, NotYet, all_pages, clock, not_yet,
+    output::{Answer, Failure, Table, facts, shown},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account, with its own data space, for a tenant of Authress
+    Create {
+        /// The customer's name
+        #[arg(long)]
+        name: String,
+        /// The id of the customer's tenant at Authress
+        #[arg(long, value_name = "TENANT_ID")]
+        tenant: String,
+        /// Answer with the tenant's account where there is one already
+        #[arg(long)]
+        if_missing: bool,
+    },
+    /// All accounts
+    List,
+    /// One account
+    Show {
+        /// The account's id
+        id: Uuid,
+    },
+    /// Give an account another name
+    Rename(RenameArgs),
+    /// Refuse all callers of an account
+    Suspend {
+        /// The account's id
+        id: Uuid,
+    },
+    /// Let the callers of an account in again
+    Resume {
+        /// The account's id
+        id: Uuid,
+    },
+    /// Move an account's data to another cluster (not in this version)
+    Move(NotYet),
+    /// What the directory knows of an account, as JSON
+    Export {
+        /// The account's id
+        id: Uuid,
+    },
+    /// End an account: its users, its service clients and all of its data
+    Delete {
+        /// The account's id
+        id: Uuid,
+        /// Yes, all of it, for ever
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenameArgs {
+    /// The account's id
+    id: Uuid,
+    /// The new name
+    #[arg(required_unless_present = "name")]
+    new_name: Option<String>,
+    /// The new name
+    #[arg(long, conflicts_with = "new_name")]
+    name: Option<String>,
+}
+
+pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answer, Failure> {
+    match command {
+        AccountCommand::Create {
+            name,
+            tenant,
+            if_missing,
+        } => create(global, &name, &tenant, if_missing).await,
+        AccountCommand::List => list(&global.directory().await?).await,
+        AccountCommand::Show { id } => show(&global.directory().await?, id).await,
+        AccountCommand::Rename(arguments) => {
+            let name = arguments.new_name.or(arguments.name).unwrap_or_default();
+            let directory = global.directory().await?;
+            found(&directory, arguments.id).await?;
+            Ok(one(&directory.rename_account(arguments.id, &name).await?))
+        }
+        AccountCommand::Suspend { id } => {
+            let directory = global.directory().await?;
+            found(&directory, id).await?;
+            Ok(one(&directory.suspend_account(id).await?))
+        }
+        AccountCommand::Resume { id } => {
+            let directory = global.directory().await?;
+            found(&directory, id).await?;
+            Ok(one(&directory.resume_account(id).await?))
+        }
+        AccountCommand::Move(_) => Err(not_yet("account move")),
+        AccountCommand::Export { id } => export(&global.directory().await?, id).await,
+        AccountCommand::Delete { id, yes } => delete(global, id, yes).await,
+    }
+}
+
+async fn create(
+    global: &Global,
+    name: &str,
+    tenant: &str,
+    if_missing: bool,
+) -> Result<Answer, Failure> {
+    let settings = global.database()?;
+    let directory = Directory::open(&settings, clock()).await?;
+    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
+    if let Some(account) = directory.find_account_by_tenant(tenant).await? {
+        return existing(&account, if_missing);
+    }
+    match spaces.create_account(name, tenant).await {
+        Ok(account) => Ok(one(&account)),
+        // Somebody was faster.
+        Err(StoreError::AlreadyExists(_)) => {
+            match directory.find_account_by_tenant(tenant).await? {
+                Some(account) => existing(&account, if_missing),
+                None => Err(Failure::Failed(
+                    "an account with this name or tenant was made and removed just now: try again"
+                        .to_owned(),
+                )),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn existing(account: &Account, wanted: bool) -> Result<Answer, Failure> {
+    if wanted {
+        return Ok(one(account));
+    }
+    Err(Failure::Failed(format!(
+        "tenant {} has an account already, {}; --if-missing answers with it",
+        shown(&account.authress_tenant_id),
+        account.id
+    )))
+}
+
+async fn list(directory: &Directory) -> Result<Answer, Failure> {
+    let accounts = all_accounts(directory).await?;
+    let mut table = Table::new(&["ID", "NAME", "TENANT", "STATUS"]);
+    for account in &accounts {
+        table.row(&[
+            &account.id.to_string(),
+            &account.name,
+            &account.authress_tenant_id,
+            account.status.as_str(),
+        ]);
+    }
+    Ok(Answer::list(&accounts, &table))
+}
+
+async fn show(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
+    Ok(one(&found(directory, id).await?))
+}
+
+async fn export(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
+    let account = found(directory, id).await?;
+    let users = users_of(directory, id).await?;
+    let clients = clients_of(directory, id).await?;
+    let document = json!({
+        "account": account,
+        "users": users,
+        "service_clients": clients,
+    });
+    // A document in either form: nothing is lost to people that programs would have had.
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    Ok(Answer::new(&document, text))
+}
+
+async fn delete(global: &Global, id: Uuid, yes: bool) -> Result<Answer, Failure> {
+    if !yes {
+        return Err(Failure::Usage(format!(
+            "this ends account {id} with its users, its service clients and all of its data, for \
+             ever; if that is meant, add --yes"
+        )));
+    }
+    let settings = global.database()?;
+    let directory = Directory::open(&settings, clock()).await?;
+    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
+    let account = found(&directory, id).await?;
+    spaces.delete_account(id).await?;
+    let text = format!("deleted {} {}", account.id, shown(&account.name));
+    Ok(Answer::new(
+        &json!({ "id": account.id, "name": account.name, "deleted": true }),
+        text,
+    ))
+}
+
+/// The account, or a word on how to find it.
+pub(super) async fn found(directory: &Directory, id: Uuid) -> Result<Account, Failure> {
+    directory.account(id).await?.ok_or_else(|| {
+        Failure::Failed(format!(
+            "there is no account with the id {id}; `vestibule account list` shows them"
+        ))
+    })
+}
+
+pub(super) async fn all_accounts(directory: &Directory) -> Result<Vec<Account>, Failure> {
+    Ok(all_pages(|page| async move { directory.accounts(&page).await }).await?)
+}
+
+pub(super) async fn users_of(directory: &Directory, account: Uuid) -> Result<Vec<User>, Failure> {
+    Ok(all_pages(|page| async move { directory.users(account, &page).await }).await?)
+}
+
+pub(super) async fn clients_of(
+    directory: &Directory,
+    account: Uuid,
+) -> Result<Vec<ServiceClient>, Failure> {
+    Ok(all_pages(|page| async move { directory.clients(account, &page).await }).await?)
+}
+
+fn one(account: &Account) -> Answer {
+    let text = facts(&[
+        ("id", &account.id.to_string()),
+        ("name", &account.name),
+        ("tenant", &account.authress_tenant_id),
+        ("status", account.status.as_str()),
+    ]);
+    Answer::new(account, text)
+}

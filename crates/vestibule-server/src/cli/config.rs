@@ -1,0 +1,94 @@
+//! `config check`: the settings in effect, or everything that is wrong with them.
+
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+use vestibule::settings::{SETTINGS, SettingsReader};
+
+use super::{
+    Global,
+    output::{Answer, Failure, Table},
+};
+use crate::settings::ServeSettings;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show the settings that `serve` would run with, or everything that is wrong with them
+    Check,
+}
+
+/// One setting as people may see it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    name: &'static str,
+    /// Secrets: only whether they are set.
+    value: String,
+    /// Whether somebody set it.
+    set: bool,
+    meaning: &'static str,
+}
+
+pub(crate) fn run(global: &Global, command: &ConfigCommand) -> Result<Answer, Failure> {
+    let ConfigCommand::Check = command;
+    // All problems come before any value.
+    let settings = ServeSettings::read(global.reader())?;
+    let shown = effective(&settings, global.reader());
+    let mut table = Table::new(&["SETTING", "VALUE", "", "MEANING"]);
+    for setting in &shown {
+        let origin = if setting.set { "set" } else { "default" };
+        table.row(&[setting.name, &setting.value, origin, setting.meaning]);
+    }
+    Ok(Answer::new(
+        &json!({ "settings": shown }),
+        table.to_string(),
+    ))
+}
+
+fn effective(settings: &ServeSettings, mut reader: SettingsReader) -> Vec<Shown> {
+    SETTINGS
+        .iter()
+        .map(|setting| {
+            let text = reader.text(setting.name);
+            let in_file =
+                setting.secret && reader.text(&format!("{}_FILE", setting.name)).is_some();
+            let set = text.is_some() || in_file;
+            let value = match derived(settings, setting.name) {
+                Some(value) => value,
+                None if setting.secret && set => "(set)".to_owned(),
+                None => text.unwrap_or_else(|| setting.default.to_owned()),
+            };
+            Shown {
+                name: setting.name,
+                value,
+                set,
+                meaning: setting.meaning,
+            }
+        })
+        .collect()
+}
+
+/// Values that differ from the text of the setting: made of others, or without their secrets.
+fn derived(settings: &ServeSettings, name: &str) -> Option<String> {
+    let provider = &settings.library.provider;
+    let database = &settings.library.database;
+    Some(match name {
+        "AUTHRESS_API_URL" => provider.origin(),
+        "AUTHRESS_ISSUERS" => provider.issuers.join(","),
+        "AUTHRESS_MACHINE_AUDIENCE" => provider.machine_audience.to_string(),
+        "PROVIDER_PROXY" => {
+            let proxy = provider.proxy.as_ref()?;
+            // It may hold a user and a password.
+            format!(
+                "{}://{}:{}",
+                proxy.scheme(),
+                proxy.host_str().unwrap_or_default(),
+                proxy.port_or_known_default().unwrap_or_default()
+            )
+        }
+        "DATABASE_URL" => format!("sqlite:{}", database.file.display()),
+        "TENANT_DATABASE_DIR" => database.tenant_dir.display().to_string(),
+        "VESTIBULE_LISTEN" => settings.server.listen.to_string(),
+        "VESTIBULE_ADMIN_LISTEN" => settings.server.admin_listen.to_string(),
+        _ => return None,
+    })
+}

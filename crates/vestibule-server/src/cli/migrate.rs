@@ -1,0 +1,123 @@
+//! `migrate`: bring the database up to date.
+//!
+//! On SQLite every command brings the directory up to date itself, so what is left here are the
+//! accounts: the application's migrations that an account has missed, because its file came back
+//! from a backup, say. New migrations come from the application (`migrate_tenants`).
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::Args;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vestibule::{store::Directory, tenancy::TenantSpaces};
+
+use super::{
+    Global, account, clock,
+    output::{Answer, Failure, Table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Only show which migrations there are, and how many each account lacks
+    #[arg(long)]
+    status: bool,
+}
+
+pub(crate) async fn run(global: &Global, arguments: &MigrateArgs) -> Result<Answer, Failure> {
+    let settings = global.database()?;
+    let directory = Directory::open(&settings, clock()).await?;
+    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
+    let answer = if arguments.status {
+        status(&directory, &spaces).await
+    } else {
+        apply(&directory, &spaces).await
+    };
+    spaces.close().await;
+    answer
+}
+
+async fn apply(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, Failure> {
+    let accounts = account::all_accounts(directory).await?.len();
+    let mut progress = Progress::new(accounts);
+    let done = spaces
+        .bring_up_to_date(|number, account| progress.show(number, account))
+        .await;
+    progress.end();
+    let done = done?;
+    let document = json!({ "accounts": done.accounts, "changed": done.changed });
+    let text = format!(
+        "{} accounts are up to date; {} were behind",
+        done.accounts, done.changed
+    );
+    Ok(Answer::new(&document, text))
+}
+
+async fn status(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, Failure> {
+    let migrations = spaces.tenant_migrations().await?;
+    let accounts = account::all_accounts(directory).await?;
+    let mut table = Table::new(&["ACCOUNT", "NAME", "MISSING"]);
+    let mut items: Vec<Value> = Vec::with_capacity(accounts.len());
+    for account in &accounts {
+        let missing = spaces.migrations_missing(account.id).await?;
+        table.row(&[&account.id.to_string(), &account.name, &missing.to_string()]);
+        items.push(json!({ "id": account.id, "name": account.name, "missing": missing }));
+    }
+    let mut known = Table::new(&["VERSION", "DESCRIPTION"]);
+    for migration in &migrations {
+        known.row(&[&migration.version.to_string(), &migration.description]);
+    }
+    let listed: Vec<Value> = migrations
+        .iter()
+        .map(|migration| {
+            json!({ "version": migration.version, "description": migration.description })
+        })
+        .collect();
+    let document = json!({ "directory": "current", "migrations": listed, "accounts": items });
+    let text = format!("The directory is up to date.\n\n{known}\n{table}");
+    Ok(Answer::new(&document, text))
+}
+
+/// How far it is: one line that is written over on a terminal, else a line now and then.
+#[derive(Debug)]
+struct Progress {
+    of: usize,
+    terminal: bool,
+    shown: bool,
+}
+
+impl Progress {
+    /// Accounts between two lines where nobody watches.
+    const STEP: usize = 100;
+
+    fn new(of: usize) -> Self {
+        Self {
+            of,
+            terminal: io::stderr().is_terminal(),
+            shown: false,
+        }
+    }
+
+    fn show(&mut self, number: usize, account: Uuid) {
+        const CELLS: usize = 24;
+        let mut stderr = io::stderr().lock();
+        // Nobody waits for these lines.
+        if self.terminal {
+            let full = (number * CELLS)
+                .checked_div(self.of)
+                .unwrap_or(CELLS)
+                .min(CELLS);
+            let bar = format!("{}{}", "#".repeat(full), "-".repeat(CELLS - full));
+            drop(write!(stderr, "\r[{bar}] {number}/{} {account}", self.of));
+            drop(stderr.flush());
+            self.shown = true;
+        } else if number.is_multiple_of(Self::STEP) {
+            drop(writeln!(stderr, "{number} of {} accounts", self.of));
+        }
+    }
+
+    fn end(&self) {
+        if self.shown {
+            drop(writeln!(io::stderr().lock()));
+        }
+    }
+}

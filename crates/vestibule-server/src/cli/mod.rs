@@ -1,0 +1,325 @@
+//! The command line: what is asked, and who answers it.
+//!
+//! Standard output holds the answer and nothing else; logs, notes and errors go to standard
+//! error. Exit code 0: done; 1: failed; 2: wrong usage or settings, and nothing was touched.
+
+mod account;
+mod client;
+mod config;
+mod doctor;
+mod migrate;
+mod output;
+mod token;
+mod user;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use vestibule::{
+    settings::{DatabaseSettings, SettingsReader},
+    store::{Directory, Page, PageOf, StoreError},
+};
+
+use self::output::{Answer, Failure};
+use crate::{
+    serve::{Server, stop_signal},
+    settings::{LogSettings, ServeSettings},
+    telemetry::{logs, metrics::Metrics},
+};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "vestibule",
+    version,
+    about = "The entrance of a multi-tenant API: who calls, and for which account",
+    after_help = "Settings come from the environment or from --config; `vestibule config check` shows them.\n\
+                  Exit code 0: done; 1: failed; 2: wrong usage or settings."
+)]
+struct CommandLine {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Answer with one JSON document on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Read settings from a TOML file too; the environment wins
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(ServeArgs),
+    /// Bring the database up to date
+    Migrate(migrate::MigrateArgs),
+    /// Accounts: the customers of the platform
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// Service clients: software that signs its own tokens
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// Users: people
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Cut off tokens (not in this version)
+    Revoke(NotYet),
+    /// Tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Settings
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look for what is wrong with settings, database, provider and clients
+    Doctor(doctor::DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Serve a database whose users belong to another provider: their subjects then mean whoever
+    /// has them at this one
+    #[arg(long)]
+    allow_other_provider: bool,
+}
+
+/// The arguments of a command that a later version has.
+#[derive(Debug, Args)]
+pub(crate) struct NotYet {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _arguments: Vec<OsString>,
+}
+
+/// Reads the command line, does what it asks, and prints the answer.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let CommandLine { global, command } = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(usage) => {
+            // `--help` and `--version` are answers, the rest goes to standard error with code 2.
+            drop(usage.print());
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::Failed(format!("cannot start: {error}")).print(global.json);
+        }
+    };
+    let result = runtime.block_on(run(&global, command));
+    // What still runs in the background has been told to stop; it is not waited for.
+    runtime.shutdown_background();
+    match result {
+        Ok(Some(answer)) => answer.print(global.json),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(failure) => failure.print(global.json),
+    }
+}
+
+async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failure> {
+    match command {
+        Command::Serve(arguments) => serve(global, &arguments).await.map(|()| None),
+        Command::Migrate(arguments) => migrate::run(global, &arguments).await.map(Some),
+        Command::Account(command) => account::run(global, command).await.map(Some),
+        Command::Client(command) => client::run(global, command).await.map(Some),
+        Command::User(command) => user::run(global, command).await.map(Some),
+        Command::Revoke(_) => Err(not_yet("revoke")),
+        Command::Token(command) => token::run(global, command).await.map(Some),
+        Command::Config(command) => config::run(global, &command).map(Some),
+        Command::Doctor(arguments) => doctor::run(global, &arguments).await.map(Some),
+    }
+}
+
+async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Failure> {
+    let settings = ServeSettings::read(global.reader())?;
+    logs::start(&settings.log);
+    // Before anything is counted.
+    let metrics = Metrics::install();
+    // Before anything can be interrupted.
+    let stop = stop_signal().map_err(|error| Failure::Failed(error.to_string()))?;
+    let mut builder = vestibule::Vestibule::builder(settings.library);
+    if arguments.allow_other_provider {
+        builder = builder.allow_other_provider();
+    }
+    tokio::pin!(stop);
+    let vestibule = tokio::select! {
+        built = builder.build() => built.map_err(start_failure)?,
+        // Told to stop before it began.
+        () = &mut stop => return Ok(()),
+    };
+    let server = Server::bind(settings.server, vestibule, metrics)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    server.run(stop).await;
+    Ok(())
+}
+
+impl Global {
+    /// A reader of the environment and of `--config`.
+    fn reader(&self) -> SettingsReader {
+        let reader = SettingsReader::from_env();
+        match &self.config {
+            Some(file) => reader.with_file(file),
+            None => reader,
+        }
+    }
+
+    /// Reads what a command on the directory needs, and starts logging. The log of a command says
+    /// only what went wrong, unless it is told otherwise.
+    fn database(&self) -> Result<DatabaseSettings, Failure> {
+        let mut reader = self.reader();
+        let database = DatabaseSettings::read(&mut reader);
+        let log = LogSettings::read(&mut reader, "warn");
+        reader.finish()?;
+        let (Some(database), Some(log)) = (database, log) else {
+            return Err(Failure::Settings(Default::default()));
+        };
+        logs::start(&log);
+        Ok(database)
+    }
+
+    /// Opens the directory; makes it where there is none.
+    async fn directory(&self) -> Result<Directory, Failure> {
+        let settings = self.database()?;
+        Ok(Directory::open(&settings, clock()).await?)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Invalid(text) => Self::Usage(text),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+fn start_failure(error: vestibule::StartError) -> Failure {
+    match error {
+        vestibule::StartError::Settings(error) => Failure::Settings(error),
+        error => Failure::Failed(error.to_string()),
+    }
+}
+
+fn clock() -> vestibule::clock::SharedClock {
+    std::sync::Arc::new(vestibule::clock::SystemClock)
+}
+
+fn not_yet(command: &str) -> Failure {
+    Failure::Failed(format!(
+        "`{command}` is not in this version of vestibule; nothing was changed"
+    ))
+}
+
+/// All pages of a list.
+async fn all_pages<T, F>(mut page: impl FnMut(Page) -> F) -> Result<Vec<T>, StoreError>
+where
+    F: Future<Output = Result<PageOf<T>, StoreError>>,
+{
+    let mut items = Vec::new();
+    let mut cursor = None;
+    loop {
+        let part = page(Page { limit: 200, cursor }).await?;
+        items.extend(part.items);
+        match part.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => return Ok(items),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn json_stands_before_or_after() {
+        for line in [
+            &["vestibule", "--json", "account", "list"][..],
+            &["vestibule", "account", "--json", "list"],
+            &["vestibule", "account", "list", "--json"],
+        ] {
+            assert!(
+                CommandLine::try_parse_from(line).unwrap().global.json,
+                "{line:?}"
+            );
+        }
+        let line = CommandLine::try_parse_from(["vestibule", "account", "list"]).unwrap();
+        assert!(!line.global.json);
+    }
+
+    #[test]
+    fn wrong_usage_is_code_2() {
+        for line in [
+            &["vestibule"][..],
+            &["vestibule", "nothing"],
+            &["vestibule", "account", "create", "--name", "Acme"],
+            &["vestibule", "account", "show", "acme"],
+            &[
+                "vestibule",
+                "user",
+                "set-role",
+                "0190a8f2-0000-7000-8000-000000000001",
+            ],
+        ] {
+            assert_eq!(
+                CommandLine::try_parse_from(line).unwrap_err().exit_code(),
+                2,
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_command_of_a_later_version_takes_anything() {
+        for line in [
+            &[
+                "vestibule",
+                "revoke",
+                "--client",
+                "sc_robot01",
+                "--kid",
+                "k1",
+            ][..],
+            &["vestibule", "revoke"],
+            &[
+                "vestibule",
+                "account",
+                "move",
+                "0190a8f2-0000-7000-8000-000000000001",
+                "--to",
+                "eu",
+            ],
+        ] {
+            assert!(CommandLine::try_parse_from(line).is_ok(), "{line:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_pages_are_read() {
+        let found = all_pages(|page| async move {
+            let start: u32 = page.cursor.map_or(0, |cursor| cursor.parse().unwrap());
+            Ok(PageOf {
+                items: (start..(start + 200).min(450)).collect(),
+                next_cursor: (start + 200 < 450).then(|| (start + 200).to_string()),
+            })
+        })
+        .await
+        .unwrap();
+        assert_eq!(found, (0..450).collect::<Vec<u32>>());
+    }
+}

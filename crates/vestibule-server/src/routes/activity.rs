@@ -1,0 +1,41 @@
+//! `GET /v1/activity`: the latest sign-ins and refusals of the caller's account.
+
+use axum::Json;
+use vestibule::{
+    http::Problem,
+    store::PageOf,
+    tenancy::{
+        TenantSession,
+        activity::{self, ActivityEntry},
+    },
+};
+
+use super::{
+    openapi::{ActivityPageBody, ProblemBody},
+    paging::Paging,
+};
+
+/// The account's latest sign-ins (first use of a token) and refusals, newest first, one page.
+#[utoipa::path(
+    get,
+    path = "/v1/activity",
+    tag = "callers",
+    security(("bearer" = [])),
+    params(
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "Largest number of items; 50 where it is missing"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "One page of entries", body = ActivityPageBody),
+        (status = 400, description = "`limit` or `cursor` cannot be used", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(
+    session: TenantSession,
+    Paging(page): Paging,
+) -> Result<Json<PageOf<ActivityEntry>>, Problem> {
+    Ok(Json(activity::page(&session, &page).await?))
+}

@@ -1,0 +1,23 @@
+//! `GET /v1/me`: who calls.
+
+use axum::Json;
+use vestibule::principal::Principal;
+
+use super::openapi::{PrincipalBody, ProblemBody};
+
+/// The caller, its account, and facts of its token.
+#[utoipa::path(
+    get,
+    path = "/v1/me",
+    tag = "callers",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The caller", body = PrincipalBody),
+        (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn me(principal: Principal) -> Json<Principal> {
+    Json(principal)
+}

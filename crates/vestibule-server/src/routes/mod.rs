@@ -1,0 +1,99 @@
+//! The public API: one endpoint, one file.
+//!
+//! [`endpoints`] is the one list of what answers; the router is made from it, and a test holds
+//! the OpenAPI document against it.
+
+mod activity;
+mod authorize;
+mod fallback;
+mod health;
+mod me;
+mod openapi;
+mod paging;
+mod users;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::Method,
+    middleware,
+    routing::{MethodRouter, any, get},
+};
+use vestibule::Vestibule;
+
+use crate::{settings::AccessLog, telemetry::access_log};
+
+/// What handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiState {
+    pub(crate) vestibule: Vestibule,
+    readiness: Arc<health::LastLook>,
+}
+
+/// One path and what answers there.
+struct Endpoint {
+    path: &'static str,
+    /// What the router is expected to answer, for tests and the document.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "held against the document by a test")
+    )]
+    methods: &'static [Method],
+    router: MethodRouter<ApiState>,
+}
+
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+const ANY: &[Method] = &[
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+];
+
+fn endpoints() -> Vec<Endpoint> {
+    let read = |path, router| Endpoint {
+        path,
+        methods: READ,
+        router,
+    };
+    let any_method = |path| Endpoint {
+        path,
+        methods: ANY,
+        router: any(authorize::authorize),
+    };
+    vec![
+        read("/v1/me", get(me::me)),
+        any_method("/v1/authorize"),
+        any_method("/v1/authorize/"),
+        any_method("/v1/authorize/{*path}"),
+        read("/v1/users", get(users::list)),
+        read("/v1/users/{id}", get(users::show)),
+        read("/v1/activity", get(activity::list)),
+        read("/healthz", get(health::alive)),
+        read("/readyz", get(health::ready)),
+        read("/openapi.json", get(openapi::document)),
+    ]
+}
+
+/// The public API, whole: routes, refusals, limits, and one log line per request.
+pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog) -> Router {
+    let layer = vestibule.layer().observe(access_log::observer(access_log));
+    endpoints()
+        .into_iter()
+        .fold(Router::new(), |router, endpoint| {
+            router.route(endpoint.path, endpoint.router)
+        })
+        .fallback(fallback::not_found)
+        .method_not_allowed_fallback(fallback::method_not_allowed)
+        .with_state(ApiState {
+            vestibule,
+            readiness: Arc::default(),
+        })
+        .layer(middleware::from_fn(fallback::no_large_bodies))
+        .layer(layer)
+}

@@ -1,0 +1,364 @@
+//! The server's own settings; those of the library are read beside them.
+
+use std::{io::IsTerminal as _, net::SocketAddr};
+
+use tracing_subscriber::EnvFilter;
+use vestibule::settings::{
+    DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError, SettingsReader,
+};
+
+/// Shorter admin tokens can be guessed.
+const SHORTEST_ADMIN_TOKEN: usize = 16;
+
+/// Settings that belong to later versions. Ignoring one would leave its owner believing in a
+/// protection or a listener that is not there.
+const LATER: &[&str] = &[
+    "VESTIBULE_GRPC_LISTEN",
+    "VESTIBULE_TRUSTED_PROXIES",
+    "VESTIBULE_CLUSTERS",
+    "VESTIBULE_ADMIN_CLUSTERS",
+];
+
+/// The server's section of the settings.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// `VESTIBULE_LISTEN`: the public API. Port 0: any free one.
+    pub listen: SocketAddr,
+    /// `VESTIBULE_ADMIN_LISTEN`: metrics. Port 0: any free one.
+    pub admin_listen: SocketAddr,
+    /// `VESTIBULE_ADMIN_HOSTS`: further names that the admin listener answers to, in lower case.
+    pub admin_hosts: Vec<String>,
+    /// `VESTIBULE_ADMIN_TOKEN`; checked here, used by the admin API.
+    pub admin_token: Option<Secret>,
+    /// `VESTIBULE_ACCESS_LOG`.
+    pub access_log: AccessLog,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum AccessLog {
+    /// Those answered with a status of 400 or more.
+    #[default]
+    Refusals,
+    /// All.
+    All,
+    /// Refusals, and this share (0 to 1) of the others.
+    Share(f64),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `VESTIBULE_LOG` and `VESTIBULE_LOG_FORMAT`.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// A filter of tracing-subscriber's form, such as `info,vestibule=debug`.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug)]
+pub struct ServeSettings {
+    /// The library's sections.
+    pub library: Settings,
+    /// The server's section.
+    pub server: ServerSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+impl ServeSettings {
+    /// Reads all sections.
+    ///
+    /// # Errors
+    /// All problems together.
+    pub fn read(mut reader: SettingsReader) -> Result<Self, SettingsError> {
+        let provider = ProviderSettings::read(&mut reader);
+        let database = DatabaseSettings::read(&mut reader);
+        let server = ServerSettings::read(&mut reader);
+        let log = LogSettings::read(&mut reader, "info");
+        reader.finish()?;
+        match (provider, database, server, log) {
+            (Some(provider), Some(database), Some(server), Some(log)) => Ok(Self {
+                library: Settings { provider, database },
+                server,
+                log,
+            }),
+            _ => Err(SettingsError::default()),
+        }
+    }
+}
+
+impl ServerSettings {
+    /// Reads the section; none where something was wrong, which `reader` then knows.
+    pub fn read(reader: &mut SettingsReader) -> Option<Self> {
+        for name in LATER {
+            if reader.text(name).is_some() {
+                reader.problem(name, "is not supported by this version: remove it");
+            }
+        }
+        let listen = reader.parsed(
+            "VESTIBULE_LISTEN",
+            SocketAddr::from(([127, 0, 0, 1], 8080)),
+            address,
+        );
+        let admin_listen = reader.parsed(
+            "VESTIBULE_ADMIN_LISTEN",
+            SocketAddr::from(([127, 0, 0, 1], 9090)),
+            address,
+        );
+        if let (Some(public), Some(admin)) = (listen, admin_listen)
+            && public == admin
+            && public.port() != 0
+        {
+            reader.problem(
+                "VESTIBULE_ADMIN_LISTEN",
+                "is the same as VESTIBULE_LISTEN: give it another port",
+            );
+            return None;
+        }
+        let admin_hosts = admin_hosts(reader);
+        let admin_token = admin_token(reader);
+        let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
+        Some(Self {
+            listen: listen?,
+            admin_listen: admin_listen?,
+            admin_hosts: admin_hosts?,
+            admin_token: admin_token?,
+            access_log: access_log?,
+        })
+    }
+}
+
+impl LogSettings {
+    /// Reads the section; `default` is the filter where none is set.
+    pub fn read(reader: &mut SettingsReader, default: &str) -> Option<Self> {
+        let filter =
+            reader.parsed(
+                "VESTIBULE_LOG",
+                default.to_owned(),
+                |text| match EnvFilter::try_new(text) {
+                    Ok(_) => Ok(text.to_owned()),
+                    Err(error) => Err(format!(
+                        "is not a log filter such as `info` or `info,vestibule=debug`: {error}"
+                    )),
+                },
+            );
+        let usual = if std::io::stderr().is_terminal() {
+            LogFormat::Text
+        } else {
+            LogFormat::Json
+        };
+        let format = reader.parsed("VESTIBULE_LOG_FORMAT", usual, |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be text or json".to_owned()),
+        });
+        Some(Self {
+            filter: filter?,
+            format: format?,
+        })
+    }
+}
+
+impl std::fmt::Display for AccessLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refusals => f.write_str("refusals"),
+            Self::All => f.write_str("all"),
+            Self::Share(share) => share.fmt(f),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    // The one name that needs no resolver.
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| {
+        "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".to_owned()
+    })
+}
+
+fn admin_hosts(reader: &mut SettingsReader) -> Option<Vec<String>> {
+    const NAME: &str = "VESTIBULE_ADMIN_HOSTS";
+    let mut hosts = Vec::new();
+    let mut usable = true;
+    for host in reader.list(NAME) {
+        let name = host.to_ascii_lowercase();
+        // `*` would let every page of every site in: the check would be off without looking so.
+        if name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+            || name.parse::<std::net::Ipv6Addr>().is_ok()
+        {
+            hosts.push(name);
+        } else {
+            usable = false;
+            reader.problem(
+                NAME,
+                "must be host names separated by commas, without scheme, port or `*`",
+            );
+        }
+    }
+    usable.then_some(hosts)
+}
+
+fn admin_token(reader: &mut SettingsReader) -> Option<Option<Secret>> {
+    const NAME: &str = "VESTIBULE_ADMIN_TOKEN";
+    let Some(token) = reader.secret(NAME) else {
+        return Some(None);
+    };
+    let text = token.expose();
+    if text.bytes().all(|b| b.is_ascii_graphic()) && text.len() >= SHORTEST_ADMIN_TOKEN {
+        return Some(Some(token));
+    }
+    reader.problem(
+        NAME,
+        format!(
+            "must be at least {SHORTEST_ADMIN_TOKEN} printable ASCII characters without spaces"
+        ),
+    );
+    None
+}
+
+fn access_log(text: &str) -> Result<AccessLog, String> {
+    match text {
+        "refusals" => Ok(AccessLog::Refusals),
+        "all" => Ok(AccessLog::All),
+        _ => text
+            .parse::<f64>()
+            .ok()
+            .filter(|share| (0.0..=1.0).contains(share))
+            .map(AccessLog::Share)
+            .ok_or_else(|| "must be refusals, all, or a share from 0 to 1 such as 0.01".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<ServerSettings, Vec<String>> {
+        let mut reader = SettingsReader::from_pairs(pairs.iter().copied());
+        let settings = ServerSettings::read(&mut reader);
+        match reader.finish() {
+            Ok(()) => Ok(settings.unwrap()),
+            Err(error) => Err(error
+                .problems
+                .into_iter()
+                .map(|problem| problem.name)
+                .collect()),
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:9090");
+        assert!(settings.admin_hosts.is_empty());
+        assert!(settings.admin_token.is_none());
+        assert_eq!(settings.access_log, AccessLog::Refusals);
+    }
+
+    #[test]
+    fn values() {
+        let settings = read(&[
+            ("VESTIBULE_LISTEN", "localhost:0"),
+            ("VESTIBULE_ADMIN_LISTEN", "[::1]:9191"),
+            ("VESTIBULE_ADMIN_HOSTS", "Metrics.Example, 10.0.0.7"),
+            ("VESTIBULE_ADMIN_TOKEN", "0123456789abcdef"),
+            ("VESTIBULE_ACCESS_LOG", "0.01"),
+        ])
+        .unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:0");
+        assert_eq!(settings.admin_listen.to_string(), "[::1]:9191");
+        assert_eq!(settings.admin_hosts, ["metrics.example", "10.0.0.7"]);
+        assert!(settings.admin_token.is_some());
+        assert_eq!(settings.access_log, AccessLog::Share(0.01));
+    }
+
+    #[test]
+    fn all_problems_are_named() {
+        let problems = read(&[
+            ("VESTIBULE_LISTEN", "8080"),
+            ("VESTIBULE_ADMIN_LISTEN", "vestibule.example:9090"),
+            ("VESTIBULE_ADMIN_HOSTS", "https://metrics.example,*"),
+            ("VESTIBULE_ADMIN_TOKEN", "0123456789abcde"),
+            ("VESTIBULE_ACCESS_LOG", "1.5"),
+            ("VESTIBULE_GRPC_LISTEN", "127.0.0.1:1"),
+            ("VESTIBULE_TRUSTED_PROXIES", "10.0.0.0/8"),
+            ("VESTIBULE_CLUSTERS", "eu=postgres://db.example"),
+        ])
+        .unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "VESTIBULE_GRPC_LISTEN",
+                "VESTIBULE_TRUSTED_PROXIES",
+                "VESTIBULE_CLUSTERS",
+                "VESTIBULE_LISTEN",
+                "VESTIBULE_ADMIN_LISTEN",
+                "VESTIBULE_ADMIN_HOSTS",
+                "VESTIBULE_ADMIN_HOSTS",
+                "VESTIBULE_ADMIN_TOKEN",
+                "VESTIBULE_ACCESS_LOG",
+            ]
+        );
+        for share in ["NaN", "-0.1", "some", "inf"] {
+            assert_eq!(
+                read(&[("VESTIBULE_ACCESS_LOG", share)]).unwrap_err(),
+                ["VESTIBULE_ACCESS_LOG"]
+            );
+        }
+        for token in ["0123456789 abcdef", "0123456789abcdeé"] {
+            assert_eq!(
+                read(&[("VESTIBULE_ADMIN_TOKEN", token)]).unwrap_err(),
+                ["VESTIBULE_ADMIN_TOKEN"]
+            );
+        }
+    }
+
+    #[test]
+    fn one_address_cannot_serve_both() {
+        let both = [
+            ("VESTIBULE_LISTEN", "127.0.0.1:8080"),
+            ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:8080"),
+        ];
+        assert_eq!(read(&both).unwrap_err(), ["VESTIBULE_ADMIN_LISTEN"]);
+        let any = [
+            ("VESTIBULE_LISTEN", "127.0.0.1:0"),
+            ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0"),
+        ];
+        assert!(read(&any).is_ok());
+    }
+
+    #[test]
+    fn log() {
+        let mut reader = SettingsReader::from_pairs([
+            ("VESTIBULE_LOG", "info,vestibule=debug"),
+            ("VESTIBULE_LOG_FORMAT", "text"),
+        ]);
+        let log = LogSettings::read(&mut reader, "warn").unwrap();
+        assert_eq!(log.filter, "info,vestibule=debug");
+        assert_eq!(log.format, LogFormat::Text);
+        let mut reader = SettingsReader::from_pairs([
+            ("VESTIBULE_LOG", "vestibule=loud"),
+            ("VESTIBULE_LOG_FORMAT", "xml"),
+        ]);
+        assert!(LogSettings::read(&mut reader, "warn").is_none());
+        let problems = reader.finish().unwrap_err().problems;
+        assert_eq!(problems.len(), 2);
+    }
+}

@@ -1,0 +1,5 @@
+//! What the operator sees: log lines, one line per request, metrics.
+
+pub mod access_log;
+pub mod logs;
+pub mod metrics;
