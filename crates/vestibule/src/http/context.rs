@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use axum::extract::MatchedPath;
@@ -53,6 +54,7 @@ pub(crate) struct RequestContext {
     principal: OnceCell<Result<Principal, Refusal>>,
     /// Most requests succeed and are never named: the id is made when first asked for.
     request_id: OnceLock<RequestId>,
+    began: Instant,
 }
 
 impl RequestContext {
@@ -63,6 +65,7 @@ impl RequestContext {
             scope,
             principal: OnceCell::new(),
             request_id: OnceLock::new(),
+            began: Instant::now(),
         }
     }
 
@@ -118,6 +121,11 @@ impl RequestFacts<'_> {
     /// The request's name, the same as in its problem response and activity.
     pub fn request_id(&self) -> RequestId {
         self.context.request_id()
+    }
+
+    /// How long the request has taken so far, its handler and the end of its session included.
+    pub fn elapsed(&self) -> Duration {
+        self.context.began.elapsed()
     }
 
     /// The method.
