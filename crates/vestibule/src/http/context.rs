@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use axum::extract::MatchedPath;
@@ -112,12 +113,18 @@ pub struct RequestFacts<'a> {
     pub(super) method: &'a Method,
     pub(super) route: Option<&'a MatchedPath>,
     pub(super) refusal: Option<&'a Refusal>,
+    pub(super) began: Instant,
 }
 
 impl RequestFacts<'_> {
     /// The request's name, the same as in its problem response and activity.
     pub fn request_id(&self) -> RequestId {
         self.context.request_id()
+    }
+
+    /// How long the request has taken, its handler and the end of its session included.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The method.

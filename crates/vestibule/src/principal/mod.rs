@@ -23,8 +23,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 pub(crate) use self::local::LocalFacts;
-pub(crate) use self::resolver::PROVIDER;
-pub use self::resolver::Resolver;
+pub use self::resolver::{PROVIDER, Resolver};
 use crate::{
     clock::Timestamp,
     error::{Reason, Refusal, RefusedCaller},

@@ -42,7 +42,7 @@ pub(super) struct Policy {
 }
 
 /// The provider's name in the directory.
-pub(crate) const PROVIDER: &str = "authress";
+pub const PROVIDER: &str = "authress";
 
 impl Resolver {
     pub(crate) fn new(
