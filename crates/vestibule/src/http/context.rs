@@ -54,7 +54,6 @@ pub(crate) struct RequestContext {
     principal: OnceCell<Result<Principal, Refusal>>,
     /// Most requests succeed and are never named: the id is made when first asked for.
     request_id: OnceLock<RequestId>,
-    began: Instant,
 }
 
 impl RequestContext {
@@ -65,7 +64,6 @@ impl RequestContext {
             scope,
             principal: OnceCell::new(),
             request_id: OnceLock::new(),
-            began: Instant::now(),
         }
     }
 
@@ -115,6 +113,7 @@ pub struct RequestFacts<'a> {
     pub(super) method: &'a Method,
     pub(super) route: Option<&'a MatchedPath>,
     pub(super) refusal: Option<&'a Refusal>,
+    pub(super) began: Instant,
 }
 
 impl RequestFacts<'_> {
@@ -123,9 +122,9 @@ impl RequestFacts<'_> {
         self.context.request_id()
     }
 
-    /// How long the request has taken so far, its handler and the end of its session included.
+    /// How long the request has taken, its handler and the end of its session included.
     pub fn elapsed(&self) -> Duration {
-        self.context.began.elapsed()
+        self.began.elapsed()
     }
 
     /// The method.

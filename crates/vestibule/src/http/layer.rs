@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use axum::{
@@ -97,6 +98,7 @@ where
         let context = Arc::new(RequestContext::new(self.layer.vestibule.clone()));
         let observed = self.layer.observer.clone().map(|observer| Observed {
             observer,
+            began: Instant::now(),
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
         });
@@ -128,6 +130,7 @@ where
 
 struct Observed {
     observer: Observer,
+    began: Instant,
     method: Method,
     route: Option<MatchedPath>,
 }
@@ -140,6 +143,7 @@ impl Observed {
             method: &self.method,
             route: self.route.as_ref(),
             refusal: problem.and_then(Problem::refusal),
+            began: self.began,
         };
         (self.observer)(&facts, response);
     }
