@@ -85,6 +85,9 @@ pub(super) trait FactStore: Send + Sync + fmt::Debug + 'static {
         kind: &'static str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Keeps nothing any longer that was fetched before; how much that was.
+    fn forget_facts_before(&self, fetched_at: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
 /// Facts with proofs, over a store that need not be trusted. Cheap to clone.
@@ -191,6 +194,15 @@ impl KeptFacts {
     /// Keeps it no longer: the provider says that it is gone.
     pub(super) fn forget(&self, kind: Kind, key: &Arc<str>) {
         self.enqueue((kind, Arc::clone(key)), None);
+    }
+
+    /// Forgets what nobody may use any more: people who came once and never again.
+    pub(super) async fn forget_before(&self, fetched_at: Timestamp) {
+        match self.0.store.forget_facts_before(fetched_at).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "kept answers of the provider came of age"),
+            Err(error) => tracing::warn!(%error, "old answers of the provider stay kept"),
+        }
     }
 
     /// Waits until everything is written, for a few seconds at most. For the end of the process.
@@ -364,6 +376,10 @@ impl FactStore for Directory {
         key: &'a str,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.forget_fact(kind, key))
+    }
+
+    fn forget_facts_before(&self, fetched_at: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.forget_facts_before(fetched_at))
     }
 }
 

@@ -41,6 +41,9 @@ const UNKNOWN_KID_PAUSE: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(4);
 
+/// The pause between two looks for kept answers of any kind that are too old to be used.
+const TIDY_PAUSE: Duration = Duration::from_secs(3_600);
+
 /// How long a request waits for its turn to fetch a client's set of which nothing is known.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -50,8 +53,9 @@ pub struct KeySets {
     issuers: HashMap<Arc<str>, Arc<SetSlot>>,
     clients: Slots<SetSlot>,
     source: Arc<Source>,
-    /// One for each issuer, from [`KeySets::warm_up`] on.
-    refreshers: Mutex<Vec<AbortHandle>>,
+    /// What goes on in the background from [`KeySets::warm_up`] on: one refresher for each issuer,
+    /// and one who tidies up.
+    background: Mutex<Vec<AbortHandle>>,
 }
 
 /// Where sets come from.
@@ -60,6 +64,8 @@ struct Source {
     provider: Arc<dyn Provider>,
     kept: KeptFacts,
     ages: Ages,
+    /// Past it no kept answer of any kind may be used.
+    longest_age: Duration,
     clock: SharedClock,
     clients: Budget,
 }
@@ -102,10 +108,11 @@ impl KeySets {
                     soft: settings.jwks_refresh.max(UNKNOWN_KID_PAUSE),
                     hard: settings.jwks_max_age,
                 },
+                longest_age: settings.jwks_max_age.max(settings.user_cache_max_age),
                 clock,
                 clients: Budget::default(),
             }),
-            refreshers: Mutex::default(),
+            background: Mutex::default(),
         })
     }
 
@@ -118,18 +125,20 @@ impl KeySets {
             slot.set.recall(|| self.source.recall(&id)).await;
         });
         join_all(recalls).await;
-        let mut refreshers = self
-            .refreshers
+        let mut background = self
+            .background
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !refreshers.is_empty() {
+        if !background.is_empty() {
             return;
         }
         for (issuer, slot) in &self.issuers {
             let id = KeySetId::Issuer(Arc::clone(issuer));
             let refresher = keep_fresh(id, Arc::downgrade(&slot.set), Arc::clone(&self.source));
-            refreshers.push(tokio::spawn(refresher).abort_handle());
+            background.push(tokio::spawn(refresher).abort_handle());
         }
+        let tidying = tidy_up(Arc::clone(&self.source));
+        background.push(tokio::spawn(tidying).abort_handle());
     }
 
     /// Whether every configured issuer has usable keys: part of `/readyz`.
@@ -178,9 +187,9 @@ impl KeySource for KeySets {
 
 impl Drop for KeySets {
     fn drop(&mut self) {
-        let refreshers = self.refreshers.get_mut();
-        for refresher in refreshers.unwrap_or_else(PoisonError::into_inner) {
-            refresher.abort();
+        let background = self.background.get_mut();
+        for task in background.unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
         }
     }
 }
@@ -331,6 +340,15 @@ async fn keep_fresh(id: KeySetId, set: Weak<Slot<Keys>>, source: Arc<Source>) {
             }
         };
         tokio::time::sleep_until(started + pause).await;
+    }
+}
+
+/// Forgets kept answers past their age, now and again.
+async fn tidy_up(source: Arc<Source>) {
+    loop {
+        let oldest = source.clock.now().saturating_sub(source.longest_age);
+        source.kept.forget_before(oldest).await;
+        tokio::time::sleep(TIDY_PAUSE).await;
     }
 }
 

@@ -318,6 +318,16 @@ impl FactStore for FakeStore {
             Ok(())
         })
     }
+
+    fn forget_facts_before(&self, fetched_at: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            self.reach().await?;
+            let mut facts = self.facts.lock().unwrap();
+            let before = facts.len();
+            facts.retain(|_, fact| fact.fetched_at >= fetched_at);
+            Ok((before - facts.len()) as u64)
+        })
+    }
 }
 
 /// The header that tells the number of a request's connection, from 1.

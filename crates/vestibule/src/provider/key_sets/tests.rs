@@ -381,6 +381,29 @@ async fn many_clients_cost_twenty_fetches_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn kept_answers_past_any_age_are_forgotten() {
+    let it = Fixture::new();
+    let robot = client("sc_robot01");
+    it.provider.set_keys(&robot, &["r1"]);
+    it.key(&robot, "r1").await.unwrap();
+    it.sets.flush().await;
+    it.clock.advance(secs(3_600));
+    it.sets.warm_up().await;
+    it.sets.flush().await;
+    let kept = || {
+        it.store
+            .facts
+            .lock()
+            .unwrap()
+            .contains_key(&("client_keys".into(), "sc_robot01".into()))
+    };
+    assert!(kept(), "it may still be used");
+    it.pass(secs(3_601)).await;
+    assert!(!kept());
+    assert_eq!(it.store.len(), 2, "what is fresh stays");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_refreshers_end_with_the_value() {
     let it = Fixture::new();
     it.sets.warm_up().await;
