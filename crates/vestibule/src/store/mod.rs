@@ -23,7 +23,7 @@ pub(crate) use self::directory::{KeptMigration, Writing};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;
 pub(crate) use self::names::is_plain_text;
-pub(crate) use self::query::{Connection, Query};
+pub(crate) use self::query::{Connection, Query, Rows, run_script};
 pub use self::query::{FromDatabaseRow, Value};
 pub use self::records::{
     Account, Change, KeptFact, NewUser, Page, PageOf, Profile, Provisioned, ServiceClient, Status,

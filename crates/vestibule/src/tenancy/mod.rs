@@ -1,6 +1,41 @@
 //! 4. `Principal` → [`TenantSession`]: one transaction, one account.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `spaces.rs` | where an account's data lies, and who gets a connection to it |
+//! | `scope.rs` | when a session begins, and how it ends |
+//! | `session.rs`, `statement.rs` | what a handler can do with it |
+//! | `accounts.rs`, `migrations.rs` | how a data space comes into being and grows |
+//! | `system.rs` | sessions for jobs without a caller |
+//! | `activity.rs` | what is written down about an account's callers |
+//!
+//! Raw connections do not leave this module.
 
+mod accounts;
+pub mod activity;
+mod error;
+mod migrations;
+mod probe;
+mod repository;
+mod scope;
 mod session;
+mod space_file;
+mod spaces;
+mod statement;
+mod system;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use self::session::SessionScope;
-pub use self::session::{SessionError, TenantSession};
+use std::time::Duration;
+
+pub use self::error::SessionError;
+pub use self::migrations::{Migrated, MigrationStatus};
+pub use self::probe::attach_is_impossible;
+pub use self::repository::{TenantRepository, TenantService};
+pub(crate) use self::scope::{ScopeGuard, SessionScope};
+pub use self::session::{SessionQuery, TenantSession};
+pub use self::spaces::TenantSpaces;
+pub use self::system::SystemAccess;
+
+/// Work that goes through all accounts or all migrations.
+const LONG: Duration = Duration::from_secs(600);

@@ -41,4 +41,10 @@ impl Writing {
         .bind(self.now());
         self.execute(query).await.map(drop)
     }
+
+    /// Forgets a migration that no account has.
+    pub(crate) async fn drop_migration(&mut self, version: i64) -> Result<(), StoreError> {
+        let query = Query::new("DELETE FROM tenant_migrations WHERE version = $1").bind(version);
+        self.execute(query).await.map(drop)
+    }
 }

@@ -1,0 +1,320 @@
+//! An account's activity: sign-ins, refusals and system sessions, in the account's own data
+//! space.
+//!
+//! Requests do not wait for it: an event goes into a bounded queue, and one task writes what came
+//! together, account by account. What finds the queue full is dropped, and counted.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{SessionError, TenantSession, TenantSpaces};
+use crate::{
+    clock::Timestamp,
+    store::{Connection, Page, PageOf, Query, newest_first},
+};
+
+/// Events that wait. More would only show that the database is too slow for them.
+const QUEUE: usize = 8_192;
+/// What comes within this time is written together.
+const GATHER: Duration = Duration::from_millis(100);
+/// Events written together.
+const BATCH: usize = 512;
+/// Accounts written to at the same time, so that a busy one does not hold up the others.
+const PARALLEL: usize = 4;
+/// Entries that an account keeps.
+const KEEP: i64 = 10_000;
+/// Entries that may come before the oldest are removed again.
+const PRUNE_AFTER: usize = 500;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivityKind {
+    /// A token was used for the first time.
+    SignIn,
+    /// A caller of the account was refused.
+    Refusal,
+    /// A job opened a session without a caller.
+    SystemSession,
+}
+
+impl ActivityKind {
+    /// `sign_in`, `refusal` or `system_session`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Refusal => "refusal",
+            Self::SystemSession => "system_session",
+        }
+    }
+}
+
+/// Something that happened in an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivityEvent {
+    /// The account of the caller, never one that a token merely names.
+    pub account_id: Uuid,
+    /// What happened.
+    pub kind: ActivityKind,
+    /// The user, where it was one.
+    pub user_id: Option<Uuid>,
+    /// The application or service client.
+    pub client_id: Option<String>,
+    /// Why, for refusals and system sessions.
+    pub reason: Option<String>,
+    /// The request.
+    pub request_id: Option<String>,
+    /// Identifies a token without being one: the same token's sign-in is written down once.
+    pub token_hash: Option<Vec<u8>>,
+}
+
+impl ActivityEvent {
+    /// An event with nothing but its account and kind.
+    pub fn new(account_id: Uuid, kind: ActivityKind) -> Self {
+        Self {
+            account_id,
+            kind,
+            user_id: None,
+            client_id: None,
+            reason: None,
+            request_id: None,
+            token_hash: None,
+        }
+    }
+}
+
+/// An entry as `GET /v1/activity` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct ActivityEntry {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// When it happened.
+    pub at: Timestamp,
+    /// `sign_in`, `refusal` or `system_session`.
+    pub kind: String,
+    /// The user, where it was one.
+    pub user_id: Option<Uuid>,
+    /// The application or service client.
+    pub client_id: Option<String>,
+    /// Why, for refusals and system sessions.
+    pub reason: Option<String>,
+    /// The request.
+    pub request_id: Option<String>,
+}
+
+/// A page of the account's activity, the newest first.
+///
+/// # Errors
+/// [`SessionError::BadCursor`]; others: see [`SessionError`].
+pub async fn page(
+    session: &TenantSession,
+    page: &Page,
+) -> Result<PageOf<ActivityEntry>, SessionError> {
+    let bounds = newest_first(page)?;
+    let entries = session
+        .own_query(
+            "SELECT id, at, kind, user_id, client_id, reason, request_id
+             FROM vestibule_activity WHERE id < $1 ORDER BY id DESC LIMIT $2",
+        )
+        .bind(bounds.beyond)
+        .bind(bounds.rows())
+        .fetch_all()
+        .await?;
+    Ok(bounds.page(entries, |entry: &ActivityEntry| entry.id))
+}
+
+/// Takes events and writes them down. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ActivityLog {
+    queue: mpsc::Sender<Message>,
+    spaces: TenantSpaces,
+}
+
+#[derive(Debug)]
+enum Message {
+    Entry(Entry),
+    Flush(oneshot::Sender<()>),
+}
+
+impl ActivityLog {
+    /// Begins to write. The task ends when the last clone is dropped.
+    pub(crate) fn start(spaces: TenantSpaces) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            spaces: spaces.clone(),
+            parallel: Arc::new(Semaphore::new(PARALLEL)),
+            since_pruned: HashMap::new(),
+        };
+        spaces.runtime().spawn(writer.run(waiting));
+        Self { queue, spaces }
+    }
+
+    /// Takes an event. Never waits; an event that finds the queue full is dropped and counted.
+    pub fn record(&self, event: ActivityEvent) {
+        let entry = Entry::new(&self.spaces, event);
+        if self.queue.try_send(Message::Entry(entry)).is_err() {
+            dropped(1);
+        }
+    }
+
+    /// Waits until everything that was recorded before is written down.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.queue.send(Message::Flush(done)).await.is_ok() {
+            // An error means that the writer is gone, and nothing waits any more.
+            let _ = written.await;
+        }
+    }
+}
+
+fn dropped(events: usize) {
+    let events = u64::try_from(events).unwrap_or(u64::MAX);
+    metrics::counter!("vestibule_activity_dropped_total").increment(events);
+}
+
+/// An event with its id and time.
+#[derive(Debug)]
+pub(super) struct Entry {
+    id: Uuid,
+    at: Timestamp,
+    event: ActivityEvent,
+}
+
+impl Entry {
+    pub(super) fn new(spaces: &TenantSpaces, event: ActivityEvent) -> Self {
+        Self {
+            id: spaces.new_id(),
+            at: spaces.now(),
+            event,
+        }
+    }
+
+    pub(super) async fn insert(self, on: Connection<'_>) -> Result<(), SessionError> {
+        let event = self.event;
+        Query::new(
+            "INSERT INTO vestibule_activity
+                 (id, at, kind, user_id, client_id, reason, request_id, token_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (token_hash) DO NOTHING",
+        )
+        .bind(self.id)
+        .bind(self.at)
+        .bind(event.kind.as_str())
+        .bind(event.user_id)
+        .bind(event.client_id)
+        .bind(event.reason)
+        .bind(event.request_id)
+        .bind(event.token_hash)
+        .execute(on)
+        .await?;
+        Ok(())
+    }
+}
+
+struct Writer {
+    spaces: TenantSpaces,
+    parallel: Arc<Semaphore>,
+    /// Entries per account since its oldest were removed.
+    since_pruned: HashMap<Uuid, usize>,
+}
+
+impl Writer {
+    /// More accounts than this are forgotten, and pruned once too often.
+    const ACCOUNTS: usize = 10_000;
+
+    async fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Some(first) = waiting.recv().await {
+            batch.push(first);
+            self.gather(&mut batch, &mut waiting).await;
+            let mut flushes = Vec::new();
+            let mut entries: HashMap<Uuid, Vec<Entry>> = HashMap::new();
+            for message in batch.drain(..) {
+                match message {
+                    Message::Entry(entry) => entries
+                        .entry(entry.event.account_id)
+                        .or_default()
+                        .push(entry),
+                    Message::Flush(done) => flushes.push(done),
+                }
+            }
+            self.write(entries).await;
+            for done in flushes {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Waits a little for more, unless somebody waits for us.
+    async fn gather(&self, batch: &mut Vec<Message>, waiting: &mut mpsc::Receiver<Message>) {
+        let until = tokio::time::Instant::now() + GATHER;
+        while batch.len() < BATCH && !matches!(batch.last(), Some(Message::Flush(_))) {
+            match tokio::time::timeout_at(until, waiting.recv()).await {
+                Ok(Some(message)) => batch.push(message),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    async fn write(&mut self, entries: HashMap<Uuid, Vec<Entry>>) {
+        let mut writes = tokio::task::JoinSet::new();
+        for (account, entries) in entries {
+            let prune = self.is_to_prune(account, entries.len());
+            let (spaces, parallel) = (self.spaces.clone(), Arc::clone(&self.parallel));
+            writes.spawn(async move {
+                let _turn = parallel.acquire().await;
+                let count = entries.len();
+                if let Err(error) = write(&spaces, account, entries, prune).await {
+                    tracing::warn!(account.id = %account, %error, count, "activity was lost");
+                    dropped(count);
+                }
+            });
+        }
+        while writes.join_next().await.is_some() {}
+    }
+
+    fn is_to_prune(&mut self, account: Uuid, coming: usize) -> bool {
+        if self.since_pruned.len() >= Self::ACCOUNTS && !self.since_pruned.contains_key(&account) {
+            self.since_pruned.clear();
+        }
+        // Once at the beginning: what was written before this process is not counted.
+        let since = self.since_pruned.entry(account).or_insert(PRUNE_AFTER);
+        *since += coming;
+        let due = *since >= PRUNE_AFTER;
+        if due {
+            *since = 0;
+        }
+        due
+    }
+}
+
+async fn write(
+    spaces: &TenantSpaces,
+    account: Uuid,
+    entries: Vec<Entry>,
+    prune: bool,
+) -> Result<(), SessionError> {
+    let mut lease = spaces.begin(account).await?;
+    for entry in entries {
+        entry.insert(lease.connection()?).await?;
+    }
+    if prune {
+        remove_oldest(lease.connection()?, KEEP).await?;
+    }
+    lease.commit().await
+}
+
+async fn remove_oldest(on: Connection<'_>, keep: i64) -> Result<(), SessionError> {
+    Query::new(
+        "DELETE FROM vestibule_activity WHERE id <= (
+             SELECT id FROM vestibule_activity ORDER BY id DESC LIMIT 1 OFFSET $1
+         )",
+    )
+    .bind(keep)
+    .execute(on)
+    .await?;
+    Ok(())
+}
