@@ -32,7 +32,7 @@ pub use self::error::SessionError;
 pub use self::migrations::{Migrated, MigrationStatus};
 pub use self::probe::attach_is_impossible;
 pub use self::repository::{TenantRepository, TenantService};
-pub(crate) use self::scope::{ScopeGuard, SessionScope};
+pub(crate) use self::scope::SessionScope;
 pub use self::session::{SessionQuery, TenantSession};
 pub use self::spaces::TenantSpaces;
 pub use self::system::SystemAccess;
