@@ -18,8 +18,8 @@ mod schema;
 pub(crate) mod sqlite;
 
 pub(crate) use self::cursor::{newest_first, oldest_first};
-pub use self::directory::{AccountUsers, Directory, WatchGuard};
 pub(crate) use self::directory::KeptMigration;
+pub use self::directory::{AccountUsers, Directory, WatchGuard};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;
 pub(crate) use self::names::is_plain_text;

@@ -11,9 +11,7 @@ const MAX_SCOPES: usize = 100;
 /// Text for people: 1 to `max` characters, none of them a control character. Marks of direction
 /// are part of names in some scripts, so whoever shows a name escapes them.
 pub(crate) fn is_plain_text(text: &str, max: usize) -> bool {
-    !text.trim().is_empty()
-        && text.chars().count() <= max
-        && !text.chars().any(char::is_control)
+    !text.trim().is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
@@ -90,14 +88,7 @@ mod tests {
         for name in ["A", "Acme & Sons", "Ünïcode 名前", &"n".repeat(256)] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in [
-            "",
-            " ",
-            "a\nb",
-            "a\0b",
-            "a\u{7f}",
-            &"n".repeat(257),
-        ] {
+        for name in ["", " ", "a\nb", "a\0b", "a\u{7f}", &"n".repeat(257)] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
     }

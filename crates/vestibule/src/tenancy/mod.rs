@@ -8,12 +8,14 @@
 //! | `accounts.rs`, `migrations.rs` | how a data space comes into being and grows |
 //! | `system.rs` | sessions for jobs without a caller |
 //! | `activity.rs` | what is written down about an account's callers |
+//! | `export.rs` | all that an account's data space holds |
 //!
 //! Raw connections do not leave this module.
 
 mod accounts;
 pub mod activity;
 mod error;
+mod export;
 mod migrations;
 mod probe;
 mod repository;

@@ -227,11 +227,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn end(
-    slot: Arc<AsyncMutex<Slot>>,
-    ends: Ends,
-    commit: bool,
-) -> Result<(), SessionError> {
+async fn end(slot: Arc<AsyncMutex<Slot>>, ends: Ends, commit: bool) -> Result<(), SessionError> {
     let in_time = tokio::time::timeout(GRACE, Arc::clone(&slot).lock_owned()).await;
     let mut slot = match in_time {
         Ok(slot) => slot,
@@ -314,11 +310,7 @@ impl Statement {
     }
 }
 
-async fn execute(
-    query: Query,
-    wanted: Wanted,
-    lease: &mut Lease,
-) -> Result<Outcome, SessionError> {
+async fn execute(query: Query, wanted: Wanted, lease: &mut Lease) -> Result<Outcome, SessionError> {
     let on = lease.connection()?;
     Ok(match wanted {
         Wanted::Count => Outcome::Count(query.execute(on).await?),
