@@ -186,6 +186,13 @@ impl SessionScope {
     }
 }
 
+#[cfg(test)]
+impl SessionScope {
+    pub(super) fn is_broken(&self) -> bool {
+        self.ends.broken.is_cancelled()
+    }
+}
+
 impl Drop for SessionScope {
     fn drop(&mut self) {
         // A statement that runs stops; an open transaction goes with the slot.
@@ -306,11 +313,17 @@ impl Statement {
             () = self.ends.closing.cancelled() => Err(SessionError::SessionClosed),
             opened = self.spaces.begin(self.account) => opened,
         };
-        if opened.is_err() {
-            // Nothing was done yet: another statement may try again.
-            *slot = Slot::Idle;
+        match opened {
+            Ok(mut lease) => {
+                lease.count_as_session();
+                Ok(lease)
+            }
+            Err(error) => {
+                // Nothing was done yet: another statement may try again.
+                *slot = Slot::Idle;
+                Err(error)
+            }
         }
-        opened
     }
 }
 

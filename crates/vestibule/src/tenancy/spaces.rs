@@ -218,6 +218,25 @@ pub(super) struct Lease {
     account: Uuid,
     file: Option<SpaceFile>,
     held: Option<Held>,
+    counted: Option<Counted>,
+}
+
+/// Counts a session as open as long as it lives.
+#[derive(Debug)]
+struct Counted(());
+
+impl Counted {
+    fn new() -> Self {
+        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
+        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
+        Self(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
+    }
 }
 
 /// What the next one waits for.
@@ -234,14 +253,18 @@ impl Lease {
         turn: OwnedMutexGuard<()>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
-        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
         Self {
             spaces,
             account,
             file: None,
             held: Some(Held { turn, permit }),
+            counted: None,
         }
+    }
+
+    /// From here on the lease is a tenant session, and counted as one.
+    pub(super) fn count_as_session(&mut self) {
+        self.counted.get_or_insert_with(Counted::new);
     }
 
     /// The account's connection from those that serve nobody, or a new one.
@@ -311,7 +334,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
         let (file, held) = (self.file.take(), self.held.take());
         if let Some(file) = file {
             file.stop();
