@@ -22,11 +22,7 @@ impl TenantSpaces {
     /// # Errors
     /// [`StoreError::Invalid`]; [`StoreError::AlreadyExists`] where the tenant has an account;
     /// [`StoreError::Refused`] where a migration fails; others where the database fails.
-    pub async fn create_account(
-        &self,
-        name: &str,
-        tenant_id: &str,
-    ) -> Result<Account, StoreError> {
+    pub async fn create_account(&self, name: &str, tenant_id: &str) -> Result<Account, StoreError> {
         let made = Arc::new(OnceLock::new());
         let (spaces, name, tenant_id, id) = (
             self.clone(),

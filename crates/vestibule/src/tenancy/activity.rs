@@ -383,7 +383,9 @@ pub(super) async fn insert_for_test(spaces: &TenantSpaces, account: Uuid, keep: 
     let id = entry.id;
     let mut lease = spaces.begin(account).await.unwrap();
     entry.insert(lease.connection().unwrap()).await.unwrap();
-    remove_oldest(lease.connection().unwrap(), keep).await.unwrap();
+    remove_oldest(lease.connection().unwrap(), keep)
+        .await
+        .unwrap();
     lease.commit().await.unwrap();
     id
 }

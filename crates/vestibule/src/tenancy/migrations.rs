@@ -126,7 +126,9 @@ impl TenantSpaces {
                         if same.is_some_and(|same| same.checksum == migration.checksum) {
                             continue;
                         }
-                        spaces.require_applied_nowhere(migration, same.is_some()).await?;
+                        spaces
+                            .require_applied_nowhere(migration, same.is_some())
+                            .await?;
                         writing.drop_migration(migration.version).await?;
                     }
                     let kept = writing.kept_migrations().await?;
@@ -173,7 +175,10 @@ impl TenantSpaces {
                 let mut lease = self.begin(account.id).await?;
                 let applied = applied(lease.connection()?).await?;
                 lease.rollback().await;
-                if applied.iter().any(|(version, _)| *version == migration.version) {
+                if applied
+                    .iter()
+                    .any(|(version, _)| *version == migration.version)
+                {
                     return Err(StoreError::Refused(drifted(migration, changed)));
                 }
             }
@@ -218,7 +223,10 @@ fn wanted(migrator: &Migrator) -> Result<Vec<KeptMigration>, StoreError> {
         if migration.migration_type.is_down_migration() {
             continue;
         }
-        let name = format!("migration {} ({})", migration.version, migration.description);
+        let name = format!(
+            "migration {} ({})",
+            migration.version, migration.description
+        );
         if migration.no_tx {
             return Err(StoreError::Refused(format!(
                 "{name} asks for no transaction: all migrations of an account run in one"
@@ -248,9 +256,7 @@ fn wanted(migrator: &Migrator) -> Result<Vec<KeptMigration>, StoreError> {
 }
 
 /// Version and checksum of what an account has.
-async fn applied(
-    on: crate::store::Connection<'_>,
-) -> Result<Vec<(i64, Vec<u8>)>, SessionError> {
+async fn applied(on: crate::store::Connection<'_>) -> Result<Vec<(i64, Vec<u8>)>, SessionError> {
     let query = Query::new("SELECT version, checksum FROM vestibule_migrations ORDER BY version");
     Ok(query.fetch_all(on).await?)
 }
@@ -262,7 +268,10 @@ fn missing<'k>(
 ) -> Result<Vec<&'k KeptMigration>, StoreError> {
     let mut missing = Vec::new();
     for migration in kept {
-        match applied.iter().find(|(version, _)| *version == migration.version) {
+        match applied
+            .iter()
+            .find(|(version, _)| *version == migration.version)
+        {
             None => missing.push(migration),
             Some((_, checksum)) if *checksum == migration.checksum => {}
             Some(_) => return Err(StoreError::Refused(drifted(migration, true))),

@@ -64,9 +64,7 @@ impl SpaceFile {
         {
             let mut handle = connection.lock_handle().await?;
             let seen = Arc::clone(&brake);
-            handle.set_progress_handler(STEPS_PER_LOOK, move || {
-                !seen.stop.load(Ordering::Relaxed)
-            });
+            handle.set_progress_handler(STEPS_PER_LOOK, move || !seen.stop.load(Ordering::Relaxed));
             let seen = Arc::clone(&brake);
             handle.set_rollback_hook(move || seen.rolled_back.store(true, Ordering::Release));
             let seen = Arc::clone(&brake);
@@ -79,13 +77,14 @@ impl SpaceFile {
 
     /// The file's own word for whose it is. Its name could have been given to another's file.
     async fn require_owner(&mut self, account: Uuid) -> Result<(), SessionError> {
-        let owner: Option<(Uuid, i64)> = Query::new("SELECT account_id, step FROM vestibule_account")
-            .fetch_optional(self.connection())
-            .await
-            .map_err(|error| match SessionError::from(error) {
-                SessionError::Database(_) => not_of(account),
-                other => other,
-            })?;
+        let owner: Option<(Uuid, i64)> =
+            Query::new("SELECT account_id, step FROM vestibule_account")
+                .fetch_optional(self.connection())
+                .await
+                .map_err(|error| match SessionError::from(error) {
+                    SessionError::Database(_) => not_of(account),
+                    other => other,
+                })?;
         match owner {
             Some((owner, _)) if owner != account => Err(not_of(account)),
             Some((_, step)) if usize::try_from(step).unwrap_or(usize::MAX) > STEPS.len() => {
@@ -230,10 +229,7 @@ async fn fill(
     Ok(())
 }
 
-pub(super) async fn apply(
-    on: Connection<'_>,
-    migration: &KeptMigration,
-) -> Result<(), StoreError> {
+pub(super) async fn apply(on: Connection<'_>, migration: &KeptMigration) -> Result<(), StoreError> {
     run_script(on, &migration.sql)
         .await
         .map_err(|error| match StoreError::from(error) {

@@ -151,7 +151,9 @@ impl TenantSpaces {
             lease.file_mut()?.begin().await?;
             Ok(lease)
         });
-        begun.await.unwrap_or_else(|_| Err(SessionError::too_slow()))
+        begun
+            .await
+            .unwrap_or_else(|_| Err(SessionError::too_slow()))
     }
 
     fn turn(&self, account: Uuid) -> Arc<AsyncMutex<()>> {

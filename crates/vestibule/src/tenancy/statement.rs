@@ -101,7 +101,11 @@ impl<'a> Iterator for Statements<'a> {
                 [b'[', inside @ ..] => after(inside, b']'),
                 [_, next @ ..] => {
                     let blank = skip_blank(rest);
-                    if blank.len() < rest.len() { blank } else { next }
+                    if blank.len() < rest.len() {
+                        blank
+                    } else {
+                        next
+                    }
                 }
             };
         }

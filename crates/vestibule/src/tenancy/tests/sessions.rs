@@ -19,22 +19,23 @@ const SLOW: &str =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handles_of_one_request_share_one_transaction() {
     let world = World::new().await;
-        let (scope, one) = world.request();
-        let other = scope.session(world.acme.id).unwrap();
-        add(&one, "from one").await.unwrap();
-        let seen: i64 = other
-            .query("SELECT COUNT(*) FROM notes")
-            .fetch_scalar()
-            .await
-            .unwrap();
-        assert_eq!(seen, 1);
-        add(&other, "from the other").await.unwrap();
-        scope.commit().await.unwrap();
-        assert_eq!(world.texts().await, ["from one", "from the other"]);
-    }
-);
+    let (scope, one) = world.request();
+    let other = scope.session(world.acme.id).unwrap();
+    add(&one, "from one").await.unwrap();
+    let seen: i64 = other
+        .query("SELECT COUNT(*) FROM notes")
+        .fetch_scalar()
+        .await
+        .unwrap();
+    assert_eq!(seen, 1);
+    add(&other, "from the other").await.unwrap();
+    scope.commit().await.unwrap();
+    assert_eq!(world.texts().await, ["from one", "from the other"]);
+}
 
-test!(a_rollback_keeps_nothing, async |world: World| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_keeps_nothing() {
+    let world = World::new().await;
     let (scope, session) = world.request();
     add(&session, "gone").await.unwrap();
     scope.rollback().await.unwrap();
@@ -44,16 +45,17 @@ test!(a_rollback_keeps_nothing, async |world: World| {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handle_that_reads_nothing_takes_no_connection() {
     let world = World::new().await;
-        world.spaces.close().await;
-        let (scope, session) = world.request();
-        let _query = session.query("SELECT 1");
-        assert_eq!(world.spaces.counts(), (0, 0));
-        scope.commit().await.unwrap();
-        assert_eq!(world.spaces.counts(), (0, 0));
-    }
-);
+    world.spaces.close().await;
+    let (scope, session) = world.request();
+    let _query = session.query("SELECT 1");
+    assert_eq!(world.spaces.counts(), (0, 0));
+    scope.commit().await.unwrap();
+    assert_eq!(world.spaces.counts(), (0, 0));
+}
 
-test!(a_scope_belongs_to_one_account, async |world: World| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scope_belongs_to_one_account() {
+    let world = World::new().await;
     let bolt = world
         .spaces
         .create_account("Bolt", "tenant_bolt")
@@ -82,100 +84,98 @@ test!(a_scope_belongs_to_one_account, async |world: World| {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kept_handle_is_closed_and_holds_nothing() {
     let world = World::new().await;
-        let (scope, session) = world.request();
-        let kept = session.clone();
-        add(&session, "kept").await.unwrap();
-        scope.commit().await.unwrap();
-        for outcome in [
-            add(&kept, "too late").await.err(),
-            kept.query("SELECT 1").fetch_scalar::<i64>().await.err(),
-            scope.commit().await.err(),
-            scope.rollback().await.err(),
-            scope.session(world.acme.id).err(),
-        ] {
-            assert!(
-                matches!(outcome, Some(SessionError::SessionClosed)),
-                "{outcome:?}"
-            );
-        }
-        assert_eq!(world.spaces.counts().0, 0);
-        assert_eq!(world.texts().await, ["kept"]);
-    }
-);
-
-test!(
-    a_busy_kept_handle_neither_delays_nor_spoils_the_commit,
-    async |world: World| {
-        for round in 0..20 {
-            let (scope, session) = world.request();
-            add(&session, &format!("round {round}")).await.unwrap();
-            let kept = session.clone();
-            let busy = tokio::spawn(async move {
-                loop {
-                    if let Err(error) = kept
-                        .query("SELECT COUNT(*) FROM notes")
-                        .fetch_scalar::<i64>()
-                        .await
-                    {
-                        return error;
-                    }
-                }
-            });
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            let start = Instant::now();
-            scope.commit().await.unwrap();
-            assert!(start.elapsed() < Duration::from_millis(500));
-            assert!(matches!(busy.await.unwrap(), SessionError::SessionClosed));
-        }
-        assert_eq!(world.texts().await.len(), 20);
-    }
-);
-
-test!(
-    a_slow_statement_of_a_kept_handle_is_stopped_and_nothing_is_kept,
-    async |world: World| {
-        let (scope, session) = world.request();
-        add(&session, "half").await.unwrap();
-        let kept = session.clone();
-        let slow = tokio::spawn(async move { kept.query(SLOW).fetch_scalar::<i64>().await });
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let start = Instant::now();
-        let outcome = scope.commit().await;
-        assert!(matches!(outcome, Err(SessionError::Aborted)), "{outcome:?}");
+    let (scope, session) = world.request();
+    let kept = session.clone();
+    add(&session, "kept").await.unwrap();
+    scope.commit().await.unwrap();
+    for outcome in [
+        add(&kept, "too late").await.err(),
+        kept.query("SELECT 1").fetch_scalar::<i64>().await.err(),
+        scope.commit().await.err(),
+        scope.rollback().await.err(),
+        scope.session(world.acme.id).err(),
+    ] {
         assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
+            matches!(outcome, Some(SessionError::SessionClosed)),
+            "{outcome:?}"
         );
-        assert!(matches!(
-            slow.await.unwrap(),
-            Err(SessionError::SessionClosed)
-        ));
-        world.at_rest().await;
-        assert_eq!(world.texts().await, [""; 0]);
     }
-);
+    assert_eq!(world.spaces.counts().0, 0);
+    assert_eq!(world.texts().await, ["kept"]);
+}
 
-test!(
-    a_future_that_is_never_polled_again_does_not_hold_the_connection,
-    async |world: World| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_kept_handle_neither_delays_nor_spoils_the_commit() {
+    let world = World::new().await;
+    for round in 0..20 {
         let (scope, session) = world.request();
-        add(&session, "kept").await.unwrap();
-        let mut stuck = Box::pin(
-            session
-                .query("SELECT COUNT(*) FROM notes")
-                .fetch_scalar::<i64>(),
-        );
-        let polled = futures_util::poll!(&mut stuck);
-        assert!(polled.is_pending());
+        add(&session, &format!("round {round}")).await.unwrap();
+        let kept = session.clone();
+        let busy = tokio::spawn(async move {
+            loop {
+                if let Err(error) = kept
+                    .query("SELECT COUNT(*) FROM notes")
+                    .fetch_scalar::<i64>()
+                    .await
+                {
+                    return error;
+                }
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let start = Instant::now();
         scope.commit().await.unwrap();
-        assert_eq!(world.spaces.counts().0, 0);
-        assert_eq!(world.texts().await, ["kept"]);
-        drop(stuck);
+        assert!(start.elapsed() < Duration::from_millis(500));
+        assert!(matches!(busy.await.unwrap(), SessionError::SessionClosed));
     }
-);
+    assert_eq!(world.texts().await.len(), 20);
+}
 
-test!(dropping_all_handles_rolls_back, async |world: World| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_statement_of_a_kept_handle_is_stopped_and_nothing_is_kept() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    add(&session, "half").await.unwrap();
+    let kept = session.clone();
+    let slow = tokio::spawn(async move { kept.query(SLOW).fetch_scalar::<i64>().await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let start = Instant::now();
+    let outcome = scope.commit().await;
+    assert!(matches!(outcome, Err(SessionError::Aborted)), "{outcome:?}");
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(matches!(
+        slow.await.unwrap(),
+        Err(SessionError::SessionClosed)
+    ));
+    world.at_rest().await;
+    assert_eq!(world.texts().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_future_that_is_never_polled_again_does_not_hold_the_connection() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    add(&session, "kept").await.unwrap();
+    let mut stuck = Box::pin(
+        session
+            .query("SELECT COUNT(*) FROM notes")
+            .fetch_scalar::<i64>(),
+    );
+    let polled = futures_util::poll!(&mut stuck);
+    assert!(polled.is_pending());
+    scope.commit().await.unwrap();
+    assert_eq!(world.spaces.counts().0, 0);
+    assert_eq!(world.texts().await, ["kept"]);
+    drop(stuck);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_all_handles_rolls_back() {
+    let world = World::new().await;
     let session = world.detached();
     add(&session, "gone").await.unwrap();
     assert_eq!(world.spaces.counts().0, 1);
@@ -187,21 +187,22 @@ test!(dropping_all_handles_rolls_back, async |world: World| {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guard_of_a_dropped_request_closes_kept_handles() {
     let world = World::new().await;
-        let (scope, session) = world.request();
-        let guard = scope.guard();
-        add(&session, "gone").await.unwrap();
-        drop(guard);
-        let closed = add(&session, "too late").await;
-        assert!(
-            matches!(closed, Err(SessionError::SessionClosed)),
-            "{closed:?}"
-        );
-        world.at_rest().await;
-        assert_eq!(world.texts().await, [""; 0]);
-    }
-);
+    let (scope, session) = world.request();
+    let guard = scope.guard();
+    add(&session, "gone").await.unwrap();
+    drop(guard);
+    let closed = add(&session, "too late").await;
+    assert!(
+        matches!(closed, Err(SessionError::SessionClosed)),
+        "{closed:?}"
+    );
+    world.at_rest().await;
+    assert_eq!(world.texts().await, [""; 0]);
+}
 
-test!(the_guard_stops_a_running_statement, async |world: World| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_guard_stops_a_running_statement() {
+    let world = World::new().await;
     let (scope, session) = world.request();
     let guard = scope.guard();
     let slow = tokio::spawn(async move { session.query(SLOW).fetch_scalar::<i64>().await });
@@ -216,107 +217,105 @@ test!(the_guard_stops_a_running_statement, async |world: World| {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guard_does_nothing_to_a_session_that_ended() {
     let world = World::new().await;
+    let (scope, session) = world.request();
+    let guard = scope.guard();
+    add(&session, "kept").await.unwrap();
+    scope.commit().await.unwrap();
+    drop(guard);
+    assert_eq!(world.texts().await, ["kept"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disconnect_does_not_undo_a_commit_that_began() {
+    let world = World::new().await;
+    for round in 0..20 {
         let (scope, session) = world.request();
+        add(&session, &format!("{round}")).await.unwrap();
         let guard = scope.guard();
-        add(&session, "kept").await.unwrap();
-        scope.commit().await.unwrap();
+        let mut commit = Box::pin(scope.commit());
+        assert!(futures_util::poll!(&mut commit).is_pending());
+        drop(commit);
         drop(guard);
-        assert_eq!(world.texts().await, ["kept"]);
+        drop(scope);
+        drop(session);
     }
-);
+    world.at_rest().await;
+    assert_eq!(world.texts().await.len(), 20);
+}
 
-test!(
-    a_disconnect_does_not_undo_a_commit_that_began,
-    async |world: World| {
-        for round in 0..20 {
-            let (scope, session) = world.request();
-            add(&session, &format!("{round}")).await.unwrap();
-            let mut commit = Box::pin(scope.commit());
-            assert!(futures_util::poll!(&mut commit).is_pending());
-            drop(commit);
-            drop(scope);
-            drop(session);
-        }
-        world.at_rest().await;
-        assert_eq!(world.texts().await.len(), 20);
-    }
-);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_dropped_midway_breaks_the_session() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    add(&session, "first half").await.unwrap();
+    let slow = session.query(SLOW).fetch_scalar::<i64>();
+    assert!(timeout(Duration::from_millis(50), slow).await.is_err());
+    let after = add(&session, "second half").await;
+    assert!(matches!(after, Err(SessionError::Aborted)), "{after:?}");
+    let start = Instant::now();
+    world.at_rest().await;
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "the statement was not interrupted"
+    );
+    let outcome = scope.commit().await;
+    assert!(matches!(outcome, Err(SessionError::Aborted)), "{outcome:?}");
+    assert_eq!(world.texts().await, [""; 0]);
+}
 
-test!(
-    a_statement_dropped_midway_breaks_the_session,
-    async |world: World| {
-        let (scope, session) = world.request();
-        add(&session, "first half").await.unwrap();
-        let slow = session.query(SLOW).fetch_scalar::<i64>();
-        assert!(timeout(Duration::from_millis(50), slow).await.is_err());
-        let after = add(&session, "second half").await;
-        assert!(matches!(after, Err(SessionError::Aborted)), "{after:?}");
-        let start = Instant::now();
-        world.at_rest().await;
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "the statement was not interrupted"
-        );
-        let outcome = scope.commit().await;
-        assert!(matches!(outcome, Err(SessionError::Aborted)), "{outcome:?}");
-        assert_eq!(world.texts().await, [""; 0]);
-    }
-);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_ended_unseen_breaks_the_session() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    let mut quick = Box::pin(add(&session, "unseen"));
+    assert!(futures_util::poll!(&mut quick).is_pending());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(quick);
+    world.at_rest().await;
+    assert!(matches!(scope.commit().await, Err(SessionError::Aborted)));
+    assert_eq!(world.texts().await, [""; 0]);
+}
 
-test!(
-    a_statement_that_ended_unseen_breaks_the_session,
-    async |world: World| {
-        let (scope, session) = world.request();
-        let mut quick = Box::pin(add(&session, "unseen"));
-        assert!(futures_util::poll!(&mut quick).is_pending());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        drop(quick);
-        world.at_rest().await;
-        assert!(matches!(scope.commit().await, Err(SessionError::Aborted)));
-        assert_eq!(world.texts().await, [""; 0]);
-    }
-);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_begin_dropped_midway_breaks_the_session() {
+    let world = World::new().await;
+    // Another process holds the lock, so that BEGIN waits.
+    let other = world
+        .other_process()
+        .detached_session(world.acme.id)
+        .unwrap();
+    add(&other, "theirs").await.unwrap();
+    let (scope, session) = world.request();
+    let begun = timeout(Duration::from_millis(100), add(&session, "ours")).await;
+    assert!(begun.is_err());
+    assert!(matches!(scope.commit().await, Err(SessionError::Aborted)));
+    world.at_rest().await;
+    other.commit().await.unwrap();
+    // What comes next on this account finds no open transaction.
+    add(&world.detached(), "never committed").await.unwrap();
+    world.at_rest().await;
+    assert_eq!(world.texts().await, ["theirs"]);
+}
 
-test!(
-    a_begin_dropped_midway_breaks_the_session,
-    async |world: World| {
-        // Another process holds the lock, so that BEGIN waits.
-        let other = world
-            .other_process()
-            .detached_session(world.acme.id)
-            .unwrap();
-        add(&other, "theirs").await.unwrap();
-        let (scope, session) = world.request();
-        let begun = timeout(Duration::from_millis(100), add(&session, "ours")).await;
-        assert!(begun.is_err());
-        assert!(matches!(scope.commit().await, Err(SessionError::Aborted)));
-        world.at_rest().await;
-        other.commit().await.unwrap();
-        // What comes next on this account finds no open transaction.
-        add(&world.detached(), "never committed").await.unwrap();
-        world.at_rest().await;
-        assert_eq!(world.texts().await, ["theirs"]);
-    }
-);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handle_that_waits_does_not_break_the_session_when_it_is_dropped() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    add(&session, "kept").await.unwrap();
+    let running = session.query(SLOW).fetch_scalar::<i64>();
+    let mut running = Box::pin(running);
+    assert!(futures_util::poll!(&mut running).is_pending());
+    let mut waiting = Box::pin(add(&session, "never"));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(waiting);
+    assert!(!scope.is_broken());
+    drop(running);
+    assert!(scope.is_broken());
+}
 
-test!(
-    a_handle_that_waits_does_not_break_the_session_when_it_is_dropped,
-    async |world: World| {
-        let (scope, session) = world.request();
-        add(&session, "kept").await.unwrap();
-        let running = session.query(SLOW).fetch_scalar::<i64>();
-        let mut running = Box::pin(running);
-        assert!(futures_util::poll!(&mut running).is_pending());
-        let mut waiting = Box::pin(add(&session, "never"));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        drop(waiting);
-        assert!(!scope.is_broken());
-        drop(running);
-        assert!(scope.is_broken());
-    }
-);
-
-test!(a_panic_keeps_nothing, async |world: World| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_keeps_nothing() {
+    let world = World::new().await;
     let session = world.detached();
     let panicked = tokio::spawn(async move {
         add(&session, "gone").await.unwrap();
@@ -330,121 +329,118 @@ test!(a_panic_keeps_nothing, async |world: World| {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn detached_sessions_end_by_their_holder_only() {
     let world = World::new().await;
-        let (scope, session) = world.request();
-        add(&session, "request").await.unwrap();
-        let refused = session.clone().commit().await;
-        assert!(matches!(refused, Err(SessionError::NotOwned)));
-        let refused = session.clone().rollback().await;
-        assert!(matches!(refused, Err(SessionError::NotOwned)));
-        scope.commit().await.unwrap();
-        let session = world.detached();
-        let clone = session.clone();
-        add(&session, "job").await.unwrap();
-        session.commit().await.unwrap();
-        assert!(matches!(
-            add(&clone, "late").await,
-            Err(SessionError::SessionClosed)
-        ));
-        let session = world.detached();
-        add(&session, "gone").await.unwrap();
-        session.rollback().await.unwrap();
-        assert_eq!(world.texts().await, ["request", "job"]);
-    }
-);
+    let (scope, session) = world.request();
+    add(&session, "request").await.unwrap();
+    let refused = session.clone().commit().await;
+    assert!(matches!(refused, Err(SessionError::NotOwned)));
+    let refused = session.clone().rollback().await;
+    assert!(matches!(refused, Err(SessionError::NotOwned)));
+    scope.commit().await.unwrap();
+    let session = world.detached();
+    let clone = session.clone();
+    add(&session, "job").await.unwrap();
+    session.commit().await.unwrap();
+    assert!(matches!(
+        add(&clone, "late").await,
+        Err(SessionError::SessionClosed)
+    ));
+    let session = world.detached();
+    add(&session, "gone").await.unwrap();
+    session.rollback().await.unwrap();
+    assert_eq!(world.texts().await, ["request", "job"]);
+}
 
-test!(
-    an_error_of_one_statement_leaves_the_session_whole,
-    async |world: World| {
-        let (scope, session) = world.request();
-        add(&session, "a").await.unwrap();
-        let error = add(&session, "a").await.unwrap_err();
-        assert!(error.is_unique_violation(), "{error}");
-        assert!(!error.is_foreign_key_violation());
-        let error = session
-            .query("SELECT nothing")
-            .fetch_scalar::<i64>()
-            .await
-            .unwrap_err();
-        assert!(matches!(error, SessionError::Database(_)));
-        let error = session
-            .query("INSERT INTO notes (text) VALUES ($1)")
-            .bind(None::<String>)
-            .execute()
-            .await
-            .unwrap_err();
-        assert!(error.is_check_violation(), "{error}");
-        add(&session, "b").await.unwrap();
-        scope.commit().await.unwrap();
-        assert_eq!(world.texts().await, ["a", "b"]);
-    }
-);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_of_one_statement_leaves_the_session_whole() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    add(&session, "a").await.unwrap();
+    let error = add(&session, "a").await.unwrap_err();
+    assert!(error.is_unique_violation(), "{error}");
+    assert!(!error.is_foreign_key_violation());
+    let error = session
+        .query("SELECT nothing")
+        .fetch_scalar::<i64>()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SessionError::Database(_)));
+    let error = session
+        .query("INSERT INTO notes (text) VALUES ($1)")
+        .bind(None::<String>)
+        .execute()
+        .await
+        .unwrap_err();
+    assert!(error.is_check_violation(), "{error}");
+    add(&session, "b").await.unwrap();
+    scope.commit().await.unwrap();
+    assert_eq!(world.texts().await, ["a", "b"]);
+}
 
-test!(
-    a_commit_that_the_database_refuses_is_an_error_and_keeps_nothing,
-    async |world: World| {
-        let (scope, session) = world.request();
-        session
-            .query("INSERT INTO notes (text, parent) VALUES ('orphan', 4711)")
-            .execute()
-            .await
-            .unwrap();
-        let error = scope.commit().await.unwrap_err();
-        assert!(error.is_foreign_key_violation(), "{error}");
-        world.at_rest().await;
-        assert_eq!(world.texts().await, [""; 0]);
-    }
-);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_the_database_refuses_is_an_error_and_keeps_nothing() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    session
+        .query("INSERT INTO notes (text, parent) VALUES ('orphan', 4711)")
+        .execute()
+        .await
+        .unwrap();
+    let error = scope.commit().await.unwrap_err();
+    assert!(error.is_foreign_key_violation(), "{error}");
+    world.at_rest().await;
+    assert_eq!(world.texts().await, [""; 0]);
+}
 
-test!(
-    a_transaction_that_sql_rolled_back_is_not_gone_unnoticed,
-    async |world: World| {
-        let (scope, session) = world.request();
-        add(&session, "a").await.unwrap();
-        let error = session
-            .query("INSERT OR ROLLBACK INTO notes (text) VALUES ('a')")
-            .execute()
-            .await
-            .unwrap_err();
-        assert!(error.is_unique_violation(), "{error}");
-        // Would be committed by itself otherwise, whatever becomes of the request.
-        let after = add(&session, "b").await;
-        assert!(matches!(after, Err(SessionError::Aborted)), "{after:?}");
-        assert!(matches!(scope.commit().await, Err(SessionError::Aborted)));
-        world.at_rest().await;
-        assert_eq!(world.texts().await, [""; 0]);
-    }
-);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_sql_rolled_back_is_not_gone_unnoticed() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    add(&session, "a").await.unwrap();
+    let error = session
+        .query("INSERT OR ROLLBACK INTO notes (text) VALUES ('a')")
+        .execute()
+        .await
+        .unwrap_err();
+    assert!(error.is_unique_violation(), "{error}");
+    // Would be committed by itself otherwise, whatever becomes of the request.
+    let after = add(&session, "b").await;
+    assert!(matches!(after, Err(SessionError::Aborted)), "{after:?}");
+    assert!(matches!(scope.commit().await, Err(SessionError::Aborted)));
+    world.at_rest().await;
+    assert_eq!(world.texts().await, [""; 0]);
+}
 
-test!(
-    sql_neither_ends_the_transaction_nor_leaves_anything_behind,
-    async |world: World| {
-        let (scope, session) = world.request();
-        add(&session, "a").await.unwrap();
-        for sql in [
-            "COMMIT",
-            "SELECT 1; COMMIT",
-            "ROLLBACK",
-            "BEGIN",
-            "SAVEPOINT a",
-            "PRAGMA foreign_keys = OFF",
-            "CREATE TEMP TABLE notes (id)",
-            "ATTACH DATABASE ':memory:' AS other",
-            "VACUUM INTO '/tmp/elsewhere.db'",
-            "DELETE FROM vestibule_activity",
-            "UPDATE vestibule_account SET step = 2",
-        ] {
-            let refused = session.query(sql).execute().await;
-            assert!(
-                matches!(refused, Err(SessionError::Refused(_))),
-                "{sql}: {refused:?}"
-            );
-        }
-        scope.rollback().await.unwrap();
-        assert_eq!(world.texts().await, [""; 0]);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sql_neither_ends_the_transaction_nor_leaves_anything_behind() {
+    let world = World::new().await;
+    let (scope, session) = world.request();
+    add(&session, "a").await.unwrap();
+    for sql in [
+        "COMMIT",
+        "SELECT 1; COMMIT",
+        "ROLLBACK",
+        "BEGIN",
+        "SAVEPOINT a",
+        "PRAGMA foreign_keys = OFF",
+        "CREATE TEMP TABLE notes (id)",
+        "ATTACH DATABASE ':memory:' AS other",
+        "VACUUM INTO '/tmp/elsewhere.db'",
+        "DELETE FROM vestibule_activity",
+        "UPDATE vestibule_account SET step = 2",
+    ] {
+        let refused = session.query(sql).execute().await;
+        assert!(
+            matches!(refused, Err(SessionError::Refused(_))),
+            "{sql}: {refused:?}"
+        );
     }
-);
+    scope.rollback().await.unwrap();
+    assert_eq!(world.texts().await, [""; 0]);
+}
 
-test!(values_of_all_types_come_back, async |world: World| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_of_all_types_come_back() {
+    let world = World::new().await;
     #[derive(Debug, PartialEq, sqlx::FromRow)]
     struct All {
         a: bool,
@@ -561,6 +557,7 @@ fn a_storm_leaves_no_trace() {
         })
         .collect();
     let over = AtomicBool::new(false);
+    let tenant_dir = world.database.settings().tenant_dir;
     proptest!(ProptestConfig::with_cases(12), |(ends in proptest::collection::vec((0_usize..5, end), 1..60))| {
         runtime.block_on(async {
             let mut storm = tokio::task::JoinSet::new();
@@ -594,15 +591,11 @@ fn a_storm_leaves_no_trace() {
                     None
                 });
             }
-            let kept: Vec<_> = loop {
-                let (in_use, idle) = world.spaces.counts();
-                if in_use + idle > 4 {
+            while !storm.is_empty() {
+                if super::spaces::open_files_in(&tenant_dir) > 4 {
                     over.store(true, Ordering::Relaxed);
                 }
-                if storm.is_empty() {
-                    break Vec::new();
-                }
-                let Some(next) = storm.join_next().await else { break Vec::new() };
+                let Some(next) = storm.join_next().await else { break };
                 if let Some((account, text)) = next.unwrap() {
                     let session = world.spaces.detached_session(account).unwrap();
                     let there: i64 = session
@@ -622,8 +615,7 @@ fn a_storm_leaves_no_trace() {
                         .unwrap();
                     session.commit().await.unwrap();
                 }
-            };
-            drop::<Vec<()>>(kept);
+            }
             world.at_rest().await;
             for account in &others {
                 let session = world.spaces.detached_session(*account).unwrap();

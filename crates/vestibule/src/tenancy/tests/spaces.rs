@@ -14,7 +14,8 @@ fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-fn open_files_in(dir: &std::path::Path) -> usize {
+/// Main files in `dir` that this process has open.
+pub(super) fn open_files_in(dir: &std::path::Path) -> usize {
     std::fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
