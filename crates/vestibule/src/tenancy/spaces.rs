@@ -49,6 +49,8 @@ struct Inner {
     /// most `size`.
     idle: Mutex<Vec<(Uuid, SpaceFile)>>,
     runtime: Handle,
+    #[cfg(test)]
+    open_files: super::tests::OpenFiles,
 }
 
 impl TenantSpaces {
@@ -79,6 +81,8 @@ impl TenantSpaces {
                 turns: Mutex::default(),
                 idle: Mutex::default(),
                 runtime,
+                #[cfg(test)]
+                open_files: Default::default(),
             }),
         })
     }
@@ -197,6 +201,11 @@ impl TenantSpaces {
         let idle = self.idle();
         (self.in_use(), idle.len())
     }
+
+    /// The most files that were open at one time.
+    pub(super) fn most_open(&self) -> usize {
+        self.inner.open_files.most()
+    }
 }
 
 impl fmt::Debug for Inner {
@@ -279,7 +288,11 @@ impl Lease {
             evicted.close().await;
         }
         let path = self.spaces.file_of(self.account);
+        #[cfg(test)]
+        let mark = self.spaces.inner.open_files.mark();
         let file = SpaceFile::open(&path, self.account, self.spaces.timeout()).await?;
+        #[cfg(test)]
+        let file = file.marked(mark);
         self.file = Some(file);
         Ok(())
     }

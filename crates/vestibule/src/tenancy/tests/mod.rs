@@ -5,7 +5,13 @@ mod migrations;
 mod sessions;
 mod spaces;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{
     SqlSafeStr,
@@ -24,6 +30,32 @@ const NOTES: &str = "CREATE TABLE notes (
     text TEXT NOT NULL UNIQUE,
     parent BIGINT REFERENCES notes (id) DEFERRABLE INITIALLY DEFERRED
 )";
+
+/// Counts open files exactly: a look from outside would take too long to be true.
+#[derive(Debug, Default)]
+pub(super) struct OpenFiles(Arc<(AtomicUsize, AtomicUsize)>);
+
+/// One open file.
+#[derive(Debug)]
+pub(super) struct Mark(Arc<(AtomicUsize, AtomicUsize)>);
+
+impl OpenFiles {
+    pub(super) fn mark(&self) -> Mark {
+        let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.1.fetch_max(now, Ordering::SeqCst);
+        Mark(Arc::clone(&self.0))
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 fn migrator(migrations: &[(i64, &'static str)]) -> Migrator {
     Migrator::with_migrations(
