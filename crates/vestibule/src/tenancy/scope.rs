@@ -302,11 +302,17 @@ impl Statement {
             () = self.ends.closing.cancelled() => Err(SessionError::SessionClosed),
             opened = self.spaces.begin(self.account) => opened,
         };
-        if opened.is_err() {
-            // Nothing was done yet: another statement may try again.
-            *slot = Slot::Idle;
+        match opened {
+            Ok(mut lease) => {
+                lease.count();
+                Ok(lease)
+            }
+            Err(error) => {
+                // Nothing was done yet: another statement may try again.
+                *slot = Slot::Idle;
+                Err(error)
+            }
         }
-        opened
     }
 }
 

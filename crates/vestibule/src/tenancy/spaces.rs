@@ -227,7 +227,12 @@ pub(super) struct Lease {
 struct Held {
     turn: OwnedMutexGuard<()>,
     permit: OwnedSemaphorePermit,
+    counted: Option<Counted>,
 }
+
+/// Shows in the metrics that a session has a connection.
+#[derive(Debug)]
+struct Counted;
 
 impl Lease {
     fn new(
@@ -236,13 +241,24 @@ impl Lease {
         turn: OwnedMutexGuard<()>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
-        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
+        let held = Held {
+            turn,
+            permit,
+            counted: None,
+        };
         Self {
             spaces,
             account,
             file: None,
-            held: Some(Held { turn, permit }),
+            held: Some(held),
+        }
+    }
+
+    /// Counts as a tenant session from now on. What we do for ourselves (activity, migrations)
+    /// is none.
+    pub(super) fn count(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.counted.get_or_insert_with(Counted::new);
         }
     }
 
@@ -306,14 +322,13 @@ impl Lease {
             // Under the lock, so that nobody counts this connection twice.
             drop(held.permit);
             drop(idle);
-            drop(held.turn);
+            drop((held.turn, held.counted));
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
         let (file, held) = (self.file.take(), self.held.take());
         if let Some(file) = file {
             file.stop();
@@ -323,5 +338,19 @@ impl Drop for Lease {
                 drop(held);
             });
         }
+    }
+}
+
+impl Counted {
+    fn new() -> Self {
+        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
+        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
     }
 }
