@@ -108,10 +108,7 @@ async fn around_the_end_of_the_handler() {
         move |Repository(marks): Repository<Marks>| async move {
             marks.add_heavy("heavy").await.unwrap();
             written.notify_one();
-            // A few chances to be dropped.
-            for _ in 0..20 {
-                tokio::task::yield_now().await;
-            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
             ended.store(true, Ordering::SeqCst);
             StatusCode::CREATED
         }
@@ -129,9 +126,7 @@ async fn around_the_end_of_the_handler() {
         let mut wire = Wire::connect(site).await;
         wire.send("POST", "/write", Some(&world.ada())).await;
         soon(written.notified()).await;
-        for _ in 0..round {
-            tokio::task::yield_now().await;
-        }
+        tokio::time::sleep(Duration::from_micros(round * 250)).await;
         drop(wire);
         until(|| metrics.open() == 0.0).await;
         let ended = ended.load(Ordering::SeqCst);

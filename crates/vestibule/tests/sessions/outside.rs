@@ -142,7 +142,7 @@ async fn a_system_session_needs_a_reason_and_an_account() {
     let world = World::start().await;
     let (vestibule, access) = (&world.vestibule, &world.access);
     let long = "x".repeat(257);
-    for reason in ["", " ", "a\nb", "a\u{202e}b", long.as_str()] {
+    for reason in ["", " ", "a\nb", long.as_str()] {
         let refused = vestibule.system_session(access, world.acme, reason).await;
         assert!(
             matches!(refused, Err(SessionError::Refused(_))),

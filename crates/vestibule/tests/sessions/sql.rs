@@ -82,7 +82,7 @@ async fn state(session: TenantSession) -> Result<Json<Vec<String>>, Problem> {
         "SELECT 'trusted_schema ' || trusted_schema FROM pragma_trusted_schema",
         "SELECT 'journal_mode ' || journal_mode FROM pragma_journal_mode",
         "SELECT 'query_only ' || query_only FROM pragma_query_only",
-        "SELECT name || ' ' || file FROM pragma_database_list",
+        "SELECT name || ' ' || file FROM pragma_database_list WHERE name <> 'temp'",
         "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_temp_schema",
         "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema ORDER BY 1",
     ] {
@@ -94,7 +94,7 @@ async fn state(session: TenantSession) -> Result<Json<Vec<String>>, Problem> {
 
 #[tokio::test]
 async fn nothing_reaches_beyond_the_request() {
-    let world = World::with(|database| database.pool_size = 1).await;
+    let world = World::start().await;
     let other = world.path(world.globex).display().to_string();
     let copy = format!("{other}.copy");
     let clear = post(|session: TenantSession| async move {
