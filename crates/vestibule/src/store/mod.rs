@@ -19,6 +19,8 @@ pub(crate) mod sqlite;
 
 pub(crate) use self::cursor::{newest_first, oldest_first};
 pub(crate) use self::directory::KeptMigration;
+#[cfg(test)]
+pub(crate) use self::directory::tests as directory_tests;
 pub use self::directory::{AccountUsers, Directory, WatchGuard};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;

@@ -49,6 +49,8 @@ struct Inner {
     /// most `size`.
     idle: Mutex<Vec<(Uuid, SpaceFile)>>,
     runtime: Handle,
+    #[cfg(test)]
+    open_files: super::tests::OpenFiles,
 }
 
 impl TenantSpaces {
@@ -79,6 +81,8 @@ impl TenantSpaces {
                 turns: Mutex::default(),
                 idle: Mutex::default(),
                 runtime,
+                #[cfg(test)]
+                open_files: Default::default(),
             }),
         })
     }
@@ -197,6 +201,11 @@ impl TenantSpaces {
         let idle = self.idle();
         (self.in_use(), idle.len())
     }
+
+    /// The most files that were open at one time.
+    pub(super) fn most_open(&self) -> usize {
+        self.inner.open_files.most()
+    }
 }
 
 impl fmt::Debug for Inner {
@@ -220,6 +229,25 @@ pub(super) struct Lease {
     account: Uuid,
     file: Option<SpaceFile>,
     held: Option<Held>,
+    counted: Option<Counted>,
+}
+
+/// Counts a session as open as long as it lives.
+#[derive(Debug)]
+struct Counted(());
+
+impl Counted {
+    fn new() -> Self {
+        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
+        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
+        Self(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
+    }
 }
 
 /// What the next one waits for.
@@ -227,12 +255,7 @@ pub(super) struct Lease {
 struct Held {
     turn: OwnedMutexGuard<()>,
     permit: OwnedSemaphorePermit,
-    counted: Option<Counted>,
 }
-
-/// Shows in the metrics that a session has a connection.
-#[derive(Debug)]
-struct Counted;
 
 impl Lease {
     fn new(
@@ -241,25 +264,18 @@ impl Lease {
         turn: OwnedMutexGuard<()>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        let held = Held {
-            turn,
-            permit,
-            counted: None,
-        };
         Self {
             spaces,
             account,
             file: None,
-            held: Some(held),
+            held: Some(Held { turn, permit }),
+            counted: None,
         }
     }
 
-    /// Counts as a tenant session from now on. What we do for ourselves (activity, migrations)
-    /// is none.
-    pub(super) fn count(&mut self) {
-        if let Some(held) = &mut self.held {
-            held.counted.get_or_insert_with(Counted::new);
-        }
+    /// From here on the lease is a tenant session, and counted as one.
+    pub(super) fn count_as_session(&mut self) {
+        self.counted.get_or_insert_with(Counted::new);
     }
 
     /// The account's connection from those that serve nobody, or a new one.
@@ -272,7 +288,11 @@ impl Lease {
             evicted.close().await;
         }
         let path = self.spaces.file_of(self.account);
+        #[cfg(test)]
+        let mark = self.spaces.inner.open_files.mark();
         let file = SpaceFile::open(&path, self.account, self.spaces.timeout()).await?;
+        #[cfg(test)]
+        let file = file.marked(mark);
         self.file = Some(file);
         Ok(())
     }
@@ -322,7 +342,7 @@ impl Lease {
             // Under the lock, so that nobody counts this connection twice.
             drop(held.permit);
             drop(idle);
-            drop((held.turn, held.counted));
+            drop(held.turn);
         }
     }
 }
@@ -338,19 +358,5 @@ impl Drop for Lease {
                 drop(held);
             });
         }
-    }
-}
-
-impl Counted {
-    fn new() -> Self {
-        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
-        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
     }
 }
