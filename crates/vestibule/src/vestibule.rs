@@ -17,7 +17,7 @@ use crate::{
     store::{AccountUsers, Directory, StoreError, WatchGuard},
     tenancy::{
         Migrated, SessionError, SessionScope, SystemAccess, TenantRepository, TenantService,
-        TenantSession, TenantSpaces, activity::ActivityLog,
+        TenantSession, TenantSpaces, activity::ActivityLog, attach_is_impossible,
     },
     token::{CachedVerifier, TokenPolicy, Verifier},
 };
@@ -243,6 +243,12 @@ impl VestibuleBuilder {
             .bind_provider(&settings.origin(), allow_other_provider)
             .await?;
         let spaces = TenantSpaces::open(&database, &directory, Arc::clone(&clock))?;
+        if !attach_is_impossible().await {
+            tracing::warn!(
+                "this build of SQLite can open a second file (ATTACH, VACUUM INTO): build with \
+                 LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=0, or one account's SQL can reach another's file"
+            );
+        }
         let activity = ActivityLog::start(spaces.clone());
 
         let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);

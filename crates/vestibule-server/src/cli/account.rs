@@ -101,7 +101,7 @@ pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answ
             Ok(one(&directory.resume_account(id).await?))
         }
         AccountCommand::Move(_) => Err(not_yet("account move")),
-        AccountCommand::Export { id } => export(&global.directory().await?, id).await,
+        AccountCommand::Export { id } => export(global, id).await,
         AccountCommand::Delete { id, yes } => delete(global, id, yes).await,
     }
 }
@@ -163,14 +163,19 @@ async fn show(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
     Ok(one(&found(directory, id).await?))
 }
 
-async fn export(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
-    let account = found(directory, id).await?;
-    let users = users_of(directory, id).await?;
-    let clients = clients_of(directory, id).await?;
+async fn export(global: &Global, id: Uuid) -> Result<Answer, Failure> {
+    let settings = global.database()?;
+    let directory = Directory::open(&settings, clock()).await?;
+    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
+    let account = found(&directory, id).await?;
+    let users = users_of(&directory, id).await?;
+    let clients = clients_of(&directory, id).await?;
+    let tables = spaces.export(id).await.map_err(StoreError::from)?;
     let document = json!({
         "account": account,
         "users": users,
         "service_clients": clients,
+        "tables": tables,
     });
     // A document in either form: nothing is lost to people that programs would have had.
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();

@@ -59,11 +59,14 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+/// Gives the value of an environment variable.
+type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send>;
+
 /// Reads settings from the environment and, behind it, a TOML file.
 ///
 /// Nothing fails before [`SettingsReader::finish`], which reports all problems together.
 pub struct SettingsReader {
-    environment: Box<dyn Fn(&str) -> Option<OsString> + Send>,
+    environment: Lookup,
     file: BTreeMap<String, String>,
     problems: Vec<SettingProblem>,
 }

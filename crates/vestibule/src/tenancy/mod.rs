@@ -8,12 +8,14 @@
 //! | `accounts.rs`, `migrations.rs` | how a data space comes into being and grows |
 //! | `system.rs` | sessions for jobs without a caller |
 //! | `activity.rs` | what is written down about an account's callers |
+//! | `export.rs` | all that an account's data space holds |
 //!
 //! Raw connections do not leave this module.
 
 mod accounts;
 pub mod activity;
 mod error;
+mod export;
 mod migrations;
 mod probe;
 mod repository;
@@ -32,7 +34,7 @@ pub use self::error::SessionError;
 pub use self::migrations::{Migrated, MigrationStatus};
 pub use self::probe::attach_is_impossible;
 pub use self::repository::{TenantRepository, TenantService};
-pub(crate) use self::scope::{ScopeGuard, SessionScope};
+pub(crate) use self::scope::SessionScope;
 pub use self::session::{SessionQuery, TenantSession};
 pub use self::spaces::TenantSpaces;
 pub use self::system::SystemAccess;

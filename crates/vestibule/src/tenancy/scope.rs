@@ -6,7 +6,10 @@
 //! was dropped before its end breaks the session.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,6 +33,8 @@ pub(crate) struct SessionScope {
     account: OnceLock<Uuid>,
     slot: Arc<AsyncMutex<Slot>>,
     ends: Ends,
+    /// Whoever ends the session does it alone.
+    is_ending: AtomicBool,
 }
 
 /// Who ends the session.
@@ -94,6 +99,7 @@ impl SessionScope {
             account: OnceLock::new(),
             slot: Arc::new(AsyncMutex::new(Slot::Idle)),
             ends: Ends::default(),
+            is_ending: AtomicBool::new(false),
         })
     }
 
@@ -128,6 +134,10 @@ impl SessionScope {
 
     /// Ends the session without waiting, and keeps nothing. Does nothing to one that has ended.
     pub(crate) fn abandon(&self) {
+        if self.is_ending.swap(true, Ordering::AcqRel) {
+            // A commit that began goes on: a disconnect does not undo it.
+            return;
+        }
         self.ends.closing.cancel();
         self.ends.broken.cancel();
         // Where a statement holds the lock, it stops by itself.
@@ -179,6 +189,9 @@ impl SessionScope {
     }
 
     async fn end(&self, commit: bool) -> Result<(), SessionError> {
+        if self.is_ending.swap(true, Ordering::AcqRel) {
+            return Err(SessionError::SessionClosed);
+        }
         self.ends.closing.cancel();
         let task = end(Arc::clone(&self.slot), self.ends.clone(), commit).in_current_span();
         let task = self.spaces.runtime().spawn(task);
@@ -186,11 +199,16 @@ impl SessionScope {
     }
 }
 
+#[cfg(test)]
+impl SessionScope {
+    pub(super) fn is_broken(&self) -> bool {
+        self.ends.broken.is_cancelled()
+    }
+}
+
 impl Drop for SessionScope {
     fn drop(&mut self) {
-        // A statement that runs stops; an open transaction goes with the slot.
-        self.ends.closing.cancel();
-        self.ends.broken.cancel();
+        self.abandon();
     }
 }
 
@@ -213,7 +231,9 @@ struct InFlight<'s> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if self.landed {
+        // While the session is being ended, nobody waits for the statement any more: it goes on by
+        // itself.
+        if self.landed || self.scope.ends.closing.is_cancelled() {
             return;
         }
         self.scope.ends.broken.cancel();
@@ -239,10 +259,11 @@ async fn end(slot: Arc<AsyncMutex<Slot>>, ends: Ends, commit: bool) -> Result<()
     let state = std::mem::replace(&mut *slot, Slot::Done);
     if ends.broken.is_cancelled() {
         // The lease, if there is one, is dropped here.
-        return match (state, commit) {
-            (Slot::Done, _) => Err(SessionError::SessionClosed),
-            (_, true) => Err(SessionError::Aborted),
-            (_, false) => Ok(()),
+        drop(state);
+        return if commit {
+            Err(SessionError::Aborted)
+        } else {
+            Ok(())
         };
     }
     match state {
@@ -302,11 +323,17 @@ impl Statement {
             () = self.ends.closing.cancelled() => Err(SessionError::SessionClosed),
             opened = self.spaces.begin(self.account) => opened,
         };
-        if opened.is_err() {
-            // Nothing was done yet: another statement may try again.
-            *slot = Slot::Idle;
+        match opened {
+            Ok(mut lease) => {
+                lease.count_as_session();
+                Ok(lease)
+            }
+            Err(error) => {
+                // Nothing was done yet: another statement may try again.
+                *slot = Slot::Idle;
+                Err(error)
+            }
         }
-        opened
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) use self::migrations::KeptMigration;
 pub use self::users::AccountUsers;
 use self::watch::Subscribers;
 pub use self::watch::WatchGuard;
-pub(crate) use self::writing::Writing;
+use self::writing::Writing;
 use super::{
     StoreError,
     ids::Ids,

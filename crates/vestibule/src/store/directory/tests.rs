@@ -1,7 +1,6 @@
 //! What a directory does, whatever database it is in: a backend only says how it is opened.
 
 use std::{
-    future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
