@@ -65,7 +65,7 @@ async fn users_are_paged_and_kept_apart() {
         }
     }
     let (all, _) = walk(&world, &server, "/v1/users", &grace).await;
-    assert_eq!(all, [graces.clone()]);
+    assert_eq!(all, std::slice::from_ref(&graces));
     let page = world.get(&server, "/v1/users?limit=200", &user).await;
     assert_eq!(items(&page.json()).len(), 5);
     assert!(page.json()["next_cursor"].is_null());

@@ -199,10 +199,7 @@ async fn hostile_names_stay_in_their_headers() {
             .email(email)
             .tenant("tenant_acme"),
     );
-    let token = world
-        .sandbox
-        .user_token(subject)
-        .scope("a,b c%2Cd é x\u{7f}");
+    let token = world.sandbox.user_token(subject).scope("a,b c%2Cd !#[]~ %");
     let answer = world.get(&server, "/v1/authorize", &token.mint()).await;
     let answer = answer.expect_ok();
     let value = |name| answer.header(name).unwrap();
@@ -219,7 +216,7 @@ async fn hostile_names_stay_in_their_headers() {
         .split(',')
         .map(|scope| percent_decode_str(scope).decode_utf8().unwrap())
         .collect();
-    assert_eq!(scopes, ["a,b", "c%2Cd", "é", "x\u{7f}"]);
+    assert_eq!(scopes, ["a,b", "c%2Cd", "!#[]~", "%"]);
     // The name is in no header, and a control character keeps it out of everything.
     let me = world.me(&server, &token.mint()).await.expect_ok().json();
     assert_eq!(me["user"]["name"], serde_json::Value::Null);

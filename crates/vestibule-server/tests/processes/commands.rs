@@ -54,8 +54,8 @@ async fn json_is_one_document_wherever_it_is_asked_for() {
 async fn tables_show_what_could_deceive() {
     let world = World::new(&[]).await;
     let server = world.place.serve();
-    // Not refused as a name everywhere: tags and other scripts' own marks.
     let names = [
+        "A\u{202e}da",
         "Ada\u{61c}nimda",
         "Ad\u{ad}a",
         "A\\u{202e}da",
@@ -68,8 +68,8 @@ async fn tables_show_what_could_deceive() {
         world.sandbox.add_user(user);
         world.me(&server, &world.user(&id)).await.expect_ok();
     }
-    // What the provider says with control or direction characters in it is not even kept.
-    for (number, name) in ["A\u{202e}da", "A\u{1b}[31mda", "A\nda"].iter().enumerate() {
+    // What the provider says with control characters in it is not even kept.
+    for (number, name) in ["A\u{1b}[31mda", "A\nda", "A\u{9b}da"].iter().enumerate() {
         let id = format!("user_x{number}");
         let user = User::new(&*id).name(*name).tenant("tenant_acme");
         world.sandbox.add_user(user);
@@ -81,6 +81,7 @@ async fn tables_show_what_could_deceive() {
     let visible = |c: char| c == '\n' || c == ' ' || c.is_alphanumeric() || c.is_ascii_graphic();
     assert!(table.stdout.chars().all(visible), "{table:?}");
     for shown in [
+        "A\\u{202e}da",
         "Ada\\u{61c}nimda",
         "Ad\\u{ad}a",
         "A\\\\u{202e}da",

@@ -61,9 +61,9 @@ fn credentials(world: &World, round: usize) -> Vec<String> {
         format!("Basic {token}"),
         format!("Bearer {token} {token}"),
         format!("Bearer {}", token.repeat(20)),
-        format!("{token}"),
-        format!("Bearer ada@acme.example"),
         format!("Bearer x.{token}.y"),
+        "Bearer ada@acme.example".to_owned(),
+        token,
     ]);
     sent
 }

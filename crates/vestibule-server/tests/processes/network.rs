@@ -16,7 +16,7 @@ use tokio::{
 use vestibule_sandbox::Sandbox;
 
 use crate::{
-    support::Running,
+    support::{Place, Running},
     world::{Answer, World, eventually},
 };
 
@@ -97,11 +97,22 @@ async fn the_named_authority_is_believed_and_no_other() {
     let mut world = over_tls().await;
     let (ada, robot) = (world.user("user_ada"), world.robot("sc_robot01"));
     let before = world.sandbox.all_calls();
-    let authority = world.place.set("SSL_CERT_FILE", "").unwrap();
+    // A file without an authority is a mistake like any other in the settings.
+    let authority = world.place.set("SSL_CERT_FILE", "nowhere").unwrap();
+    let mut nowhere = Place::new().with_sandbox(&world.sandbox);
+    nowhere.set("SSL_CERT_FILE", "nowhere");
+    let said = nowhere.run(&["serve"]);
+    assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{said:?}");
+    assert!(said.stderr.contains("  SSL_CERT_FILE: "), "{said:?}");
+    assert!(nowhere.is_untouched());
+
     let other = Sandbox::builder().tls(true).start().await.unwrap();
     let others = other.ca_pem_path().unwrap().to_str().unwrap();
-    for not_it in ["", others] {
-        world.place.set("SSL_CERT_FILE", not_it);
+    for not_it in [None, Some(others)] {
+        match not_it {
+            None => world.place.unset("SSL_CERT_FILE"),
+            Some(file) => drop(world.place.set("SSL_CERT_FILE", file)),
+        }
         let server = world.place.serve();
         world.me(&server, &ada).await.expect_undecided();
         world.me(&server, &robot).await.expect_undecided();

@@ -86,7 +86,7 @@ fn reported(place: &Place, said: &Said) -> Vec<String> {
     let problems = lines.map(|line| line.trim().split_once(": ").unwrap());
     problems
         .map(|(name, problem)| {
-            let advises = ["must", "set ", "remove", "give it", "such as"];
+            let advises = ["must", "set ", "remove", "use ", "keep ", "such as"];
             let advised = advises.iter().any(|word| problem.contains(word));
             assert!(advised, "{name}: {problem}: what is to be done?");
             name.to_owned()

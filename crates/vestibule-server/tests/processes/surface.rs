@@ -233,7 +233,7 @@ async fn malformed_requests_are_answered_or_cut_off_but_never_served() {
     let server = world.place.serve();
     let token = world.user("user_ada");
     let bearer = format!("Authorization: Bearer {token}\r\n");
-    let long = format!("X: {}\r\n", "x".repeat(70_000));
+    let long = format!("X: {}\r\n", "x".repeat(150_000));
     let many: String = (0..200).map(|n| format!("X-{n}: x\r\n")).collect();
     let head =
         |more: &str| format!("GET /v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n");
