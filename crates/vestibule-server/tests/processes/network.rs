@@ -209,7 +209,7 @@ async fn another_provider_must_be_allowed_by_name() {
         assert!(said.stderr.contains(hint), "{hint}: {said:?}");
     }
 
-    let server = second.place.serve_with(&["--allow-other-provider"]);
+    let server = second.place.serve_with(&["--allow", "other-provider"]);
     let by_old = old.user_token("user_ada").mint();
     second
         .me(&server, &by_old)
