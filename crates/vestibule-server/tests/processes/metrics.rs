@@ -152,7 +152,13 @@ async fn names_are_there_and_labels_are_bounded() {
             "{series:?}"
         );
     }
-    for name in ["user_ada", "sc_robot", "tenant_acme", "example", &world.acme] {
+    for name in [
+        "user_ada",
+        "sc_robot",
+        "tenant_acme",
+        "example",
+        &world.acme,
+    ] {
         assert!(!text.contains(name), "{name}:\n{text}");
     }
     let value = |name: &str| {

@@ -195,6 +195,12 @@ async fn secrets_may_come_from_files() {
     let long = write("long", "0123456789abcdef");
     place.set("VESTIBULE_ADMIN_TOKEN_FILE", &long);
 
+    let proxy = write("proxy", "http://hunter2:hunter2@proxy.example:port");
+    place.set("PROVIDER_PROXY_FILE", &proxy);
+    let proxy = reported(&place, &place.run(&["serve"]));
+    assert_eq!(proxy, ["PROVIDER_PROXY"]);
+    place.unset("PROVIDER_PROXY_FILE");
+
     place.unset("DATABASE_URL");
     place.set("DATABASE_URL_FILE", &url);
     let server = place.serve();
