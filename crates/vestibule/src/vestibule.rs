@@ -198,6 +198,10 @@ impl Vestibule {
         self.0.directory.close().await;
     }
 
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn new_scope(&self) -> Arc<SessionScope> {
         SessionScope::new(&self.0.spaces)
     }

@@ -163,23 +163,20 @@ async fn show(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
     Ok(one(&found(directory, id).await?))
 }
 
+/// Everything that is kept of the account: JSON lines, or with `--json` the same in one list.
 async fn export(global: &Global, id: Uuid) -> Result<Answer, Failure> {
     let settings = global.database()?;
     let directory = Directory::open(&settings, clock()).await?;
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
-    let account = found(&directory, id).await?;
-    let users = users_of(&directory, id).await?;
-    let clients = clients_of(&directory, id).await?;
-    let tables = spaces.export(id).await.map_err(StoreError::from)?;
-    let document = json!({
-        "account": account,
-        "users": users,
-        "service_clients": clients,
-        "tables": tables,
-    });
-    // A document in either form: nothing is lost to people that programs would have had.
-    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    Ok(Answer::new(&document, text))
+    found(&directory, id).await?;
+    let mut lines = Vec::new();
+    spaces.export_account(id, &mut lines).await?;
+    let items: Vec<serde_json::Value> = serde_json::Deserializer::from_slice(&lines)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&lines).trim_end().to_owned();
+    Ok(Answer::new(&json!({ "items": items }), text))
 }
 
 async fn delete(global: &Global, id: Uuid, yes: bool) -> Result<Answer, Failure> {

@@ -95,6 +95,12 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        let outer = request.extensions().get::<Arc<RequestContext>>();
+        if outer.is_some_and(|outer| outer.vestibule.is_same(&self.layer.vestibule)) {
+            // A layer within a layer: the request has its session, and the outer one ends it.
+            let handler = self.inner.call(request);
+            return Box::pin(async move { handler.await.map(IntoResponse::into_response) });
+        }
         let context = Arc::new(RequestContext::new(self.layer.vestibule.clone()));
         let observed = self.layer.observer.clone().map(|observer| Observed {
             observer,

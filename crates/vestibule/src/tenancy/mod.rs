@@ -5,10 +5,9 @@
 //! | `spaces.rs` | where an account's data lies, and who gets a connection to it |
 //! | `scope.rs` | when a session begins, and how it ends |
 //! | `session.rs`, `statement.rs` | what a handler can do with it |
-//! | `accounts.rs`, `migrations.rs` | how a data space comes into being and grows |
+//! | `accounts.rs`, `migrations.rs`, `export.rs` | how a data space comes into being, grows, and is read out |
 //! | `system.rs` | sessions for jobs without a caller |
 //! | `activity.rs` | what is written down about an account's callers |
-//! | `export.rs` | all that an account's data space holds |
 //!
 //! Raw connections do not leave this module.
 
