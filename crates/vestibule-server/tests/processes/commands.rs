@@ -118,7 +118,17 @@ async fn an_accounts_export_and_its_end() {
     assert_eq!(export["users"], json!([user]));
     assert_eq!(export["service_clients"][0]["client_id"], "sc_robot01");
     assert_eq!(export["service_clients"].as_array().unwrap().len(), 1);
+    assert_eq!(export["tables"]["vestibule_account"][0]["account_id"], acme);
     assert!(!export.to_string().contains("grace"));
+    let lines = world.place.run(&["account", "export", acme]).stdout;
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        lines[0],
+        json!({ "kind": "account", "value": me["account"] })
+    );
 
     let file = world.place.path().join(format!("tenants/{acme}.db"));
     assert!(file.exists());

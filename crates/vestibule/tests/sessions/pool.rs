@@ -237,7 +237,7 @@ async fn the_pool_is_full_again_after_many_bad_requests() {
             let answer: Option<Answer> = match fate {
                 Fate::Never => None,
                 // Every other one stays to the end.
-                Fate::Left if number / 12 % 2 == 0 => {
+                Fate::Left if (number / 12).is_multiple_of(2) => {
                     let patience = Duration::from_millis(number as u64 / 12);
                     let answer = tokio::time::timeout(patience, wire.answer()).await;
                     answer.ok()
