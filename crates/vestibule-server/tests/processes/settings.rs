@@ -1,13 +1,13 @@
 //! Mistakes in the settings: all of them in one report, before anything is made.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use vestibule::settings::SETTINGS;
 use vestibule_sandbox::Sandbox;
 
 use crate::{
     support::{Place, Said},
-    world::{Answer, http},
+    world::{Answer, eventually, http},
 };
 
 const SECRET: &str = "hunter2";
@@ -205,8 +205,11 @@ async fn secrets_may_come_from_files() {
     place.set("DATABASE_URL_FILE", &url);
     let server = place.serve();
     assert!(database.exists());
-    let ready = Answer::of(http().get(format!("{}/readyz", server.public))).await;
-    ready.expect_ok();
+    let ready = format!("{}/readyz", server.public);
+    eventually(Duration::from_secs(5), "ready", async || {
+        Answer::of(http().get(&ready)).await.status == 200
+    })
+    .await;
     // In a settings file too, where the path is a setting like any other.
     place.unset("AUTHRESS_ACCESS_KEY_FILE");
     let file = write("toml", &format!("authress_access_key_file = \"{key}\""));
