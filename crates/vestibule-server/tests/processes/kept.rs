@@ -5,20 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::Connection as _;
 use vestibule_sandbox::{Fault, Sandbox, SigningKey, Target};
 
 use crate::{
     support::Running,
-    world::{Answer, World, eventually},
+    world::{Answer, World, eventually, open},
 };
 
 const SEED: [u8; 32] = [7; 32];
-
-async fn open(file: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(file);
-    SqliteConnection::connect_with(&options).await.unwrap()
-}
 
 /// Waits until the keys of issuer and client, and the user, are kept.
 async fn wait_for_three(database: &Path) {

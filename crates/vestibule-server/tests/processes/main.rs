@@ -9,7 +9,8 @@
 //! | `changes` | changes by the command line, heard by two servers |
 //! | `settings` | mistakes in the settings |
 //! | `network` | TLS and proxies on the way to the provider |
-//! | `life` | starts, ends, kills, files |
+//! | `life` | signals and addresses |
+//! | `database` | beginnings, kills, locks, and whose files they are |
 //! | `callers` | `/v1/me` and `/v1/authorize` |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
@@ -31,6 +32,7 @@ mod accounts;
 mod callers;
 mod changes;
 mod commands;
+mod database;
 mod first_visit;
 mod kept;
 mod life;

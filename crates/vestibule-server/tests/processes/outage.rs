@@ -90,6 +90,10 @@ async fn goes_on(fault: Fault, endpoints: &[Endpoint]) {
         let unknown = sandbox.user_token("user_ada").kid("k-new").mint();
         world.me(&server, &unknown).await.expect_undecided();
     }
+    if endpoints.contains(&Endpoint::ClientJwks) {
+        let unknown = sandbox.client_token("sc_robot01").kid("k-new").mint();
+        world.me(&server, &unknown).await.expect_undecided();
+    }
     world.me(&server, &ada).await.expect_ok();
     world.me(&server, &robot).await.expect_ok();
 

@@ -1,13 +1,13 @@
 //! Mistakes in the settings: all of them in one report, before anything is made.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use vestibule::settings::SETTINGS;
 use vestibule_sandbox::Sandbox;
 
 use crate::{
     support::{Place, Said},
-    world::{Answer, http},
+    world::{Answer, eventually, http},
 };
 
 const SECRET: &str = "hunter2";
@@ -195,12 +195,21 @@ async fn secrets_may_come_from_files() {
     let long = write("long", "0123456789abcdef");
     place.set("VESTIBULE_ADMIN_TOKEN_FILE", &long);
 
+    let proxy = write("proxy", "http://hunter2:hunter2@proxy.example:port");
+    place.set("PROVIDER_PROXY_FILE", &proxy);
+    let proxy = reported(&place, &place.run(&["serve"]));
+    assert_eq!(proxy, ["PROVIDER_PROXY"]);
+    place.unset("PROVIDER_PROXY_FILE");
+
     place.unset("DATABASE_URL");
     place.set("DATABASE_URL_FILE", &url);
     let server = place.serve();
     assert!(database.exists());
-    let ready = Answer::of(http().get(format!("{}/readyz", server.public))).await;
-    ready.expect_ok();
+    let ready = format!("{}/readyz", server.public);
+    eventually(Duration::from_secs(5), "ready", async || {
+        Answer::of(http().get(&ready)).await.status == 200
+    })
+    .await;
     // In a settings file too, where the path is a setting like any other.
     place.unset("AUTHRESS_ACCESS_KEY_FILE");
     let file = write("toml", &format!("authress_access_key_file = \"{key}\""));

@@ -3,11 +3,13 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use vestibule_sandbox::Sandbox;
 
 use crate::support::{Place, Running};
@@ -139,6 +141,12 @@ pub(crate) async fn eventually(within: Duration, what: &str, mut is_so: impl Asy
         assert!(begun.elapsed() < within, "{what}: not within {within:?}");
         tokio::time::sleep(Duration::from_millis(15)).await;
     }
+}
+
+/// The database itself, behind the servers' backs.
+pub(crate) async fn open(file: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(file);
+    SqliteConnection::connect_with(&options).await.unwrap()
 }
 
 /// Sends these bytes and reads to the end of the connection.
