@@ -18,7 +18,7 @@ use axum::{
 use futures_util::FutureExt as _;
 use http::{
     HeaderValue, Method,
-    header::{CACHE_CONTROL, CONTENT_LENGTH},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -171,7 +171,10 @@ async fn end(context: &RequestContext, answer: Response) -> Response {
             .into_parts();
         // What the handler said beside the problem itself, such as `Allow`, stays.
         let mut headers = parts.headers;
-        headers.remove(CONTENT_LENGTH);
+        // What the first rendering said without knowing the configured status.
+        for name in [CONTENT_LENGTH, WWW_AUTHENTICATE, RETRY_AFTER] {
+            headers.remove(name);
+        }
         headers.extend(std::mem::take(&mut named.headers));
         named.headers = headers;
         answer = Response::from_parts(named, body);
