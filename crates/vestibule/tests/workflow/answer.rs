@@ -97,21 +97,52 @@ impl Answer {
             .header(header::RETRY_AFTER)
             .and_then(|seconds| seconds.parse().ok());
         let members = |value: &Value| -> Vec<String> {
-            value.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
+            value
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.clone())
+                .collect()
         };
         let checks = [
             ("status", self.status.as_u16() == form.status),
             ("status in the body", body["status"] == form.status),
             ("code in the body", body["code"] == code.as_str()),
-            ("code in the header", self.header("x-vestibule-code") == Some(code.as_str())),
-            ("challenge", self.header(header::WWW_AUTHENTICATE) == form.challenge),
-            ("retry-after", retry.is_some_and(|seconds| seconds > 0) == form.retry_after),
-            ("cache-control", self.header(header::CACHE_CONTROL) == Some("no-store")),
-            ("content type", self.header(header::CONTENT_TYPE) == Some("application/problem+json")),
-            ("title", body["title"].as_str().is_some_and(|title| !title.is_empty())),
+            (
+                "code in the header",
+                self.header("x-vestibule-code") == Some(code.as_str()),
+            ),
+            (
+                "challenge",
+                self.header(header::WWW_AUTHENTICATE) == form.challenge,
+            ),
+            (
+                "retry-after",
+                retry.is_some_and(|seconds| seconds > 0) == form.retry_after,
+            ),
+            (
+                "cache-control",
+                self.header(header::CACHE_CONTROL) == Some("no-store"),
+            ),
+            (
+                "content type",
+                self.header(header::CONTENT_TYPE) == Some("application/problem+json"),
+            ),
+            (
+                "title",
+                body["title"]
+                    .as_str()
+                    .is_some_and(|title| !title.is_empty()),
+            ),
             ("type", body["type"].is_string()),
-            ("request id", version == Some(7) && id == self.seen.request_id),
-            ("members", members(&body) == ["code", "request_id", "status", "title", "type"]),
+            (
+                "request id",
+                version == Some(7) && id == self.seen.request_id,
+            ),
+            (
+                "members",
+                members(&body) == ["code", "request_id", "status", "title", "type"],
+            ),
         ];
         let wrong: Vec<&str> = checks
             .iter()
@@ -126,7 +157,10 @@ impl Answer {
 
     pub fn shown(&self) -> String {
         let body = String::from_utf8_lossy(&self.body);
-        format!("{} {:?} {:?} {body}", self.status, self.seen.reason, self.headers)
+        format!(
+            "{} {:?} {:?} {body}",
+            self.status, self.seen.reason, self.headers
+        )
     }
 }
 

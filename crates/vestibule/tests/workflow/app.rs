@@ -65,7 +65,7 @@ pub async fn app() -> App {
     Setup::default().start().await
 }
 
-/// One with this setting.
+/// One with this setting; `{url}` in it stands for Authress' address.
 pub fn with(name: &'static str, value: impl Into<String>) -> Setup {
     Setup::default().with(name, value)
 }
@@ -100,7 +100,9 @@ impl Setup {
         let mut pairs: Vec<(&str, String)> = sandbox.environment();
         let file = place.path().join("vestibule.db");
         pairs.push(("DATABASE_URL", format!("sqlite:{}", file.display())));
-        pairs.extend(self.settings);
+        for (name, value) in self.settings {
+            pairs.push((name, value.replace("{url}", sandbox.url())));
+        }
         let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
 
         let shared = Arc::new(clock.clone());
@@ -109,7 +111,10 @@ impl Setup {
             .unwrap();
         let spaces = TenantSpaces::open(&settings.database, &directory, shared).unwrap();
         let acme = spaces.create_account("Acme", "tenant_acme").await.unwrap();
-        let globex = spaces.create_account("Globex", "tenant_globex").await.unwrap();
+        let globex = spaces
+            .create_account("Globex", "tenant_globex")
+            .await
+            .unwrap();
         let scopes = [ROBOT_SCOPE.to_owned()];
         directory
             .add_client(acme.id, "sc_robot01", "Acme's robot", &scopes)
@@ -196,7 +201,12 @@ impl App {
             limit: 200,
             cursor: None,
         };
-        self.directory.users(account.id, &page).await.unwrap().items.len()
+        self.directory
+            .users(account.id, &page)
+            .await
+            .unwrap()
+            .items
+            .len()
     }
 
     /// Calls of requests: those for people, tenants and clients' keys.

@@ -26,5 +26,6 @@ mod refusals;
 mod returning;
 mod routes;
 mod single_flight;
+mod steps;
 mod strangers;
 mod suspension;

@@ -10,7 +10,10 @@ use crate::app::{app, eventually, subject};
 async fn no_credentials_are_nobody_and_good_ones_somebody() {
     let app = app().await;
     let answer = app.anonymous().get("/maybe").await;
-    assert_eq!((answer.status.as_u16(), answer.json()), (200, json!("anonymous")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()),
+        (200, json!("anonymous"))
+    );
     let answer = app.user("user_ada").get("/maybe").await;
     assert_eq!(subject(&answer.ok()), "user_ada");
     let answer = app.client("sc_robot01").get("/maybe").await;
@@ -25,13 +28,19 @@ async fn bad_credentials_are_never_nobody() {
         let actor = app.anonymous().authorization(value);
         maybe(actor).await.refused(Reason::MalformedAuthorization);
     }
-    maybe(app.bearer("abc")).await.refused(Reason::NotThreeParts);
+    maybe(app.bearer("abc"))
+        .await
+        .refused(Reason::NotThreeParts);
     let expired = app.sandbox.user_token("user_ada").expires_in(-30).mint();
     maybe(app.bearer(expired)).await.refused(Reason::Expired);
     let stranger = app.sandbox.user_token("user_nobody").mint();
-    maybe(app.bearer(stranger)).await.refused(Reason::UnknownUser);
+    maybe(app.bearer(stranger))
+        .await
+        .refused(Reason::UnknownUser);
     app.sandbox.fail(Endpoint::User, Fault::Status(500));
-    maybe(app.user("user_grace")).await.refused(Reason::ProviderUnavailable);
+    maybe(app.user("user_grace"))
+        .await
+        .refused(Reason::ProviderUnavailable);
     app.sandbox.heal();
 
     let ada = app.user("user_ada");

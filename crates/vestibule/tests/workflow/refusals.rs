@@ -310,7 +310,10 @@ impl Lock {
             .filename(file)
             .busy_timeout(Duration::from_secs(5));
         let mut connection = options.connect().await.unwrap();
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await
+            .unwrap();
         Self(connection)
     }
 
@@ -328,7 +331,10 @@ async fn the_request_id_is_ours() {
         .anonymous()
         .header("x-request-id", theirs)
         .header("x-vestibule-request-id", theirs)
-        .header("traceparent", "00-0190a8f2000070008000000000000001-0190a8f200007000-01");
+        .header(
+            "traceparent",
+            "00-0190a8f2000070008000000000000001-0190a8f200007000-01",
+        );
     let mut seen = BTreeSet::new();
     for _ in 0..5 {
         let answer = actor.me().await;
@@ -345,10 +351,17 @@ async fn a_refusal_does_not_repeat_what_was_sent() {
     let token = app.sandbox.user_token("user_ada").tamper_signature().mint();
     let key = app.sandbox.access_key();
     for secret in [token, key] {
-        let answer = app.bearer(&secret).header("cookie", "SECRETCOOKIE").get("/me?x=QUERY").await;
+        let answer = app
+            .bearer(&secret)
+            .header("cookie", "SECRETCOOKIE")
+            .get("/me?x=QUERY")
+            .await;
         assert!(!answer.is_ok());
         let shown = answer.shown();
-        for part in secret.split('.').chain(["user_ada", "SECRETCOOKIE", "QUERY"]) {
+        for part in secret
+            .split('.')
+            .chain(["user_ada", "SECRETCOOKIE", "QUERY"])
+        {
             assert!(part.len() < 4 || !shown.contains(part), "{shown}");
         }
     }
@@ -357,10 +370,18 @@ async fn a_refusal_does_not_repeat_what_was_sent() {
 #[tokio::test]
 async fn other_methods_and_routes_are_refused_alike() {
     let app = app().await;
-    for (method, path) in [(Method::POST, "/notes"), (Method::HEAD, "/me"), (Method::GET, "/activity")] {
+    for (method, path) in [
+        (Method::POST, "/notes"),
+        (Method::HEAD, "/me"),
+        (Method::GET, "/activity"),
+    ] {
         let answer = app.anonymous().send(method, path, Body::empty()).await;
         assert_eq!(answer.status, 401, "{path}");
-        assert_eq!(answer.header("x-vestibule-code"), Some("missing_token"), "{path}");
+        assert_eq!(
+            answer.header("x-vestibule-code"),
+            Some("missing_token"),
+            "{path}"
+        );
     }
 }
 
@@ -371,7 +392,10 @@ fn every_code_is_produced_or_accounted_for() {
     let all: BTreeSet<Code> = Code::ALL.iter().copied().collect();
     let tested: BTreeSet<Code> = produced.union(&elsewhere).copied().collect();
     let missing: Vec<_> = all.difference(&tested).collect();
-    assert!(missing.is_empty(), "add a row to `refusals!` for {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "add a row to `refusals!` for {missing:?}"
+    );
     let twice: Vec<_> = produced.intersection(&elsewhere).collect();
     assert!(twice.is_empty(), "take {twice:?} out of ELSEWHERE");
 }

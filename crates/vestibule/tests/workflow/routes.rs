@@ -18,7 +18,10 @@ pub fn router() -> Router {
     Router::new()
         .route("/me", get(me))
         .route("/maybe", get(maybe))
-        .route("/person", get(async |User(principal): User| Json(principal)))
+        .route(
+            "/person",
+            get(async |User(principal): User| Json(principal)),
+        )
         .route(
             "/machine",
             get(async |Machine(principal): Machine| Json(principal)),
