@@ -505,3 +505,62 @@ async fn successes_have_no_line_unless_asked_for() {
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert_eq!(lines[0]["reason"], "missing_token");
 }
+
+/// A change by the command line reaches a running server within a second, and what it refuses
+/// then stands in the account's activity.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_user_is_refused_within_a_second() {
+    let sandbox = sandbox().await;
+    let place = Place::new().with_sandbox(&sandbox);
+    place.account("Acme", "tenant_acme");
+    place.account("Globex", "tenant_globex");
+    let server = place.serve();
+    let http = client();
+    let get = async |user: &str, path: &str| {
+        let token = sandbox.user_token(user).mint();
+        let url = format!("{}{path}", server.public);
+        let response = http.get(url).bearer_auth(token).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json::<serde_json::Value>().await.unwrap())
+    };
+    let (status, ada) = get("user_ada", "/v1/me").await;
+    assert_eq!(status, 200);
+    let id = ada["user"]["id"].as_str().unwrap();
+
+    assert_eq!(place.json(&["user", "suspend", id])["status"], "suspended");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (status, refused) = get("user_ada", "/v1/me").await;
+    assert_eq!(
+        (status, &refused["code"]),
+        (403, &serde_json::json!("user_suspended"))
+    );
+
+    let mut entries = Vec::new();
+    let begun = Instant::now();
+    while entries.len() < 3 && begun.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let (status, page) = get("user_alan", "/v1/activity").await;
+        assert_eq!(status, 200, "{page}");
+        entries = page["items"].as_array().unwrap().clone();
+    }
+    let refusal = entries
+        .iter()
+        .find(|entry| entry["kind"] == "refusal")
+        .unwrap();
+    assert_eq!(refusal["user_id"], id);
+    assert_eq!(refusal["reason"], "user_suspended");
+    assert_eq!(refusal["request_id"], refused["request_id"]);
+    let sign_ins = entries.iter().filter(|entry| entry["kind"] == "sign_in");
+    assert!(
+        sign_ins.clone().any(|entry| entry["user_id"] == id),
+        "{entries:#?}"
+    );
+
+    let (status, page) = get("user_grace", "/v1/activity").await;
+    assert_eq!(status, 200);
+    assert!(!page.to_string().contains(id), "another account's: {page}");
+
+    assert_eq!(place.json(&["user", "resume", id])["status"], "active");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(get("user_ada", "/v1/me").await.0, 200);
+}

@@ -17,7 +17,7 @@ use crate::{
     store::{AccountUsers, Directory, StoreError, WatchGuard},
     tenancy::{
         Migrated, SessionError, SessionScope, SystemAccess, TenantRepository, TenantService,
-        TenantSession, TenantSpaces, activity::ActivityLog,
+        TenantSession, TenantSpaces, activity::ActivityLog, attach_is_impossible,
     },
     token::{CachedVerifier, TokenPolicy, Verifier},
 };
@@ -37,7 +37,7 @@ struct Inner {
     users: UserCache,
     outage_status: OutageStatus,
     stopped: CancellationToken,
-    _changes: WatchGuard,
+    changes: WatchGuard,
 }
 
 /// Why the entrance could not be opened.
@@ -194,7 +194,12 @@ impl Vestibule {
         self.0.keys.flush().await;
         self.0.users.flush().await;
         self.0.spaces.close().await;
+        self.0.changes.end().await;
         self.0.directory.close().await;
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn new_scope(&self) -> Arc<SessionScope> {
@@ -238,14 +243,21 @@ impl VestibuleBuilder {
             provider: settings,
             database,
         } = settings;
+        // Before anything is made: it may find a setting that cannot be used.
+        let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
         let directory = Directory::open(&database, Arc::clone(&clock)).await?;
         directory
             .bind_provider(&settings.origin(), allow_other_provider)
             .await?;
         let spaces = TenantSpaces::open(&database, &directory, Arc::clone(&clock))?;
+        if !attach_is_impossible().await {
+            tracing::warn!(
+                "this build of SQLite can open a second file (ATTACH, VACUUM INTO): build with \
+                 LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=0, or one account's SQL can reach another's file"
+            );
+        }
         let activity = ActivityLog::start(spaces.clone());
 
-        let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
         let keys = KeySets::new(
             &settings,
             Arc::clone(&api),
@@ -300,7 +312,7 @@ impl VestibuleBuilder {
             users,
             outage_status: settings.outage_status,
             stopped: CancellationToken::new(),
-            _changes: changes,
+            changes,
         })))
     }
 

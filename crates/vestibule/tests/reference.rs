@@ -1,6 +1,8 @@
 //! The reference pages under `docs/` say what the code says. After a change:
 //! `UPDATE_DOCS=1 cargo test -p vestibule --test reference`.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may stop them")]
+
 use std::{env, fmt::Write as _, fs, path::Path};
 
 use vestibule::{

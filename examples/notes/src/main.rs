@@ -4,7 +4,9 @@
 //! No handler names an account, and no query has a tenant in its `WHERE`: the session of a
 //! request sees the caller's account and nothing else.
 
-use std::{env, error::Error};
+#![expect(clippy::print_stderr, reason = "it tells who started it how it goes")]
+
+use std::{env, error::Error, process::ExitCode};
 
 use axum::{
     Json, Router,
@@ -16,19 +18,32 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 use vestibule::{
-    Code, Principal, Problem, Repository, Service, SessionError, TenantRepository, TenantService,
-    TenantSession, Vestibule,
+    Code, Principal, Problem, Repository, Service, SessionError, StartError, TenantRepository,
+    TenantService, TenantSession, Vestibule,
 };
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    let Err(error) = run().await else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("notes: {error}");
+    match error.downcast_ref() {
+        Some(StartError::Settings(_)) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let vestibule = Vestibule::from_env().await?;
     vestibule
         .migrate_tenants(sqlx::migrate!("./migrations"))
         .await?;
 
-    let address = env::var("VESTIBULE_LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let listener = TcpListener::bind(&address).await?;
+    let address = env::var("VESTIBULE_LISTEN").ok();
+    let address = address.filter(|address| !address.is_empty());
+    let address = address.as_deref().unwrap_or("127.0.0.1:8080");
+    let listener = TcpListener::bind(address).await?;
     eprintln!("notes: listening on http://{}", listener.local_addr()?);
     axum::serve(listener, router(&vestibule))
         .with_graceful_shutdown(interrupted())
@@ -48,7 +63,8 @@ async fn interrupted() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-// Handlers: extract, call, answer. A status below 400 commits; anything else rolls back.
+// Handlers: extract, call, answer. A status below 400 commits; anything else rolls back. A body
+// or an id that cannot be read becomes a problem response by `?`, as every other error does.
 
 async fn list(Repository(notes): Repository<NotesRepository>) -> Result<Json<Vec<Note>>, Problem> {
     Ok(Json(notes.list().await?))
@@ -69,11 +85,8 @@ async fn read(
     id: Result<Path<Uuid>, PathRejection>,
 ) -> Result<Json<Note>, Problem> {
     let Path(id) = id?;
-    notes
-        .find(id)
-        .await?
-        .map(Json)
-        .ok_or(Problem::new(Code::NotFound))
+    let note = notes.find(id).await?.ok_or(Code::NotFound)?;
+    Ok(Json(note))
 }
 
 async fn remove(

@@ -46,7 +46,7 @@ async fn apply(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, F
     let done = done?;
     let document = json!({ "accounts": done.accounts, "changed": done.changed });
     let text = format!(
-        "{} accounts are up to date; {} were behind",
+        "accounts: {}, of which were behind and are up to date now: {}",
         done.accounts, done.changed
     );
     Ok(Answer::new(&document, text))

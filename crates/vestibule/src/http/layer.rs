@@ -95,6 +95,12 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
+        let outer = request.extensions().get::<Arc<RequestContext>>();
+        if outer.is_some_and(|outer| outer.vestibule.is_same(&self.layer.vestibule)) {
+            // A layer within a layer: the request has its session, and the outer one ends it.
+            let handler = self.inner.call(request);
+            return Box::pin(async move { handler.await.map(IntoResponse::into_response) });
+        }
         let context = Arc::new(RequestContext::new(self.layer.vestibule.clone()));
         let observed = self.layer.observer.clone().map(|observer| Observed {
             observer,
@@ -170,10 +176,11 @@ async fn end(context: &RequestContext, answer: Response) -> Response {
             .render(context.outage_status(), context.request_id())
             .into_parts();
         // What the handler said beside the problem itself, such as `Allow`, stays.
+        // Its first rendering did not know the configured status: what belongs to one status only
+        // must not stay beside another.
         let mut headers = parts.headers;
-        // What the first rendering said without knowing the configured status.
-        for name in [CONTENT_LENGTH, WWW_AUTHENTICATE, RETRY_AFTER] {
-            headers.remove(name);
+        for of_the_first in [CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE] {
+            headers.remove(of_the_first);
         }
         headers.extend(std::mem::take(&mut named.headers));
         named.headers = headers;

@@ -16,6 +16,8 @@
 //!
 //! Outside everything that may use a session, inside everything that must see the final status.
 //! A middleware outside of it that turns a success into a failure does so after the commit.
+//! Where a request passes through several layers of one [`Vestibule`](crate::Vestibule), the
+//! outermost counts and the others do nothing.
 
 mod context;
 mod extract;

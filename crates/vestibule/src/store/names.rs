@@ -8,17 +8,10 @@ const MAX_ID_BYTES: usize = 128;
 const MAX_ROLE_BYTES: usize = 64;
 const MAX_SCOPES: usize = 100;
 
-/// Text for people: 1 to `max` characters, none of them a control character.
+/// Text for people: 1 to `max` characters, none of them a control character. Marks of direction
+/// are part of names in some scripts, so whoever shows a name escapes them.
 pub(crate) fn is_plain_text(text: &str, max: usize) -> bool {
-    !text.trim().is_empty()
-        && text.chars().count() <= max
-        && !text.chars().any(|c| c.is_control() || is_invisible(c))
-}
-
-/// Characters that change the direction of text or cannot be seen, so that a name could look
-/// like another.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    !text.trim().is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
@@ -95,16 +88,7 @@ mod tests {
         for name in ["A", "Acme & Sons", "Ünïcode 名前", &"n".repeat(256)] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in [
-            "",
-            " ",
-            "a\nb",
-            "a\0b",
-            "a\u{7f}",
-            "a\u{202e}b",
-            "a\u{200b}",
-            &"n".repeat(257),
-        ] {
+        for name in ["", " ", "a\nb", "a\0b", "a\u{7f}", &"n".repeat(257)] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
     }

@@ -2,12 +2,20 @@
 //! space.
 //!
 //! Requests do not wait for it: an event goes into a bounded queue, and one task writes what came
-//! together, account by account. What finds the queue full is dropped, and counted.
+//! together, account by account. What finds the queue full is dropped, and counted in
+//! `vestibule_activity_dropped_total`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use serde::Serialize;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
 use uuid::Uuid;
 
 use super::{SessionError, TenantSession, TenantSpaces};
@@ -20,10 +28,8 @@ use crate::{
 const QUEUE: usize = 8_192;
 /// What comes within this time is written together.
 const GATHER: Duration = Duration::from_millis(100);
-/// Events written together.
-const BATCH: usize = 512;
-/// Accounts written to at the same time, so that a busy one does not hold up the others.
-const PARALLEL: usize = 4;
+/// Accounts written to at the same time. Those that wait for their turn hold no connection.
+const PARALLEL: usize = 64;
 /// Entries that an account keeps.
 const KEEP: i64 = 10_000;
 /// Entries that may come before the oldest are removed again.
@@ -143,11 +149,7 @@ impl ActivityLog {
     /// Begins to write. The task ends when the last clone is dropped.
     pub(crate) fn start(spaces: TenantSpaces) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let writer = Writer {
-            spaces: spaces.clone(),
-            parallel: Arc::new(Semaphore::new(PARALLEL)),
-            since_pruned: HashMap::new(),
-        };
+        let writer = Writer::new(spaces.clone());
         spaces.runtime().spawn(writer.run(waiting));
         Self { queue, spaces }
     }
@@ -214,9 +216,16 @@ impl Entry {
     }
 }
 
+/// Writes what waits, one transaction per account at a time: an account whose file is busy holds
+/// up nobody else.
 struct Writer {
     spaces: TenantSpaces,
-    parallel: Arc<Semaphore>,
+    pending: HashMap<Uuid, Vec<Entry>>,
+    /// Entries in `pending`; bounded by [`QUEUE`].
+    count: usize,
+    busy: HashSet<Uuid>,
+    writes: JoinSet<Uuid>,
+    flushes: Vec<oneshot::Sender<()>>,
     /// Entries per account since its oldest were removed.
     since_pruned: HashMap<Uuid, usize>,
 }
@@ -225,55 +234,103 @@ impl Writer {
     /// More accounts than this are forgotten, and pruned once too often.
     const ACCOUNTS: usize = 10_000;
 
+    fn new(spaces: TenantSpaces) -> Self {
+        Self {
+            spaces,
+            pending: HashMap::new(),
+            count: 0,
+            busy: HashSet::new(),
+            writes: JoinSet::new(),
+            flushes: Vec::new(),
+            since_pruned: HashMap::new(),
+        }
+    }
+
     async fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while let Some(first) = waiting.recv().await {
-            batch.push(first);
-            self.gather(&mut batch, &mut waiting).await;
-            let mut flushes = Vec::new();
-            let mut entries: HashMap<Uuid, Vec<Entry>> = HashMap::new();
-            for message in batch.drain(..) {
-                match message {
-                    Message::Entry(entry) => entries
-                        .entry(entry.event.account_id)
-                        .or_default()
-                        .push(entry),
-                    Message::Flush(done) => flushes.push(done),
+        let mut ended = false;
+        // When what was gathered is to be written; none while nothing waits.
+        let mut due: Option<Instant> = None;
+        loop {
+            let wake = due.unwrap_or_else(Instant::now);
+            tokio::select! {
+                message = waiting.recv(), if !ended => match message {
+                    Some(Message::Entry(entry)) => {
+                        self.take(entry);
+                        due.get_or_insert_with(|| Instant::now() + GATHER);
+                    }
+                    Some(Message::Flush(done)) => {
+                        self.flushes.push(done);
+                        due = Some(Instant::now());
+                    }
+                    None => {
+                        ended = true;
+                        due = Some(Instant::now());
+                    }
+                },
+                Some(written) = self.writes.join_next() => {
+                    match written {
+                        Ok(account) => {
+                            self.busy.remove(&account);
+                        }
+                        // Which one it was cannot be told. Two writes of one account would only
+                        // wait for each other.
+                        Err(_) => self.busy.clear(),
+                    }
+                    if !self.pending.is_empty() {
+                        due.get_or_insert_with(Instant::now);
+                    }
+                }
+                () = tokio::time::sleep_until(wake), if due.is_some() => {
+                    due = None;
+                    self.begin_writes();
                 }
             }
-            self.write(entries).await;
-            for done in flushes {
-                let _ = done.send(());
+            if self.pending.is_empty() && self.writes.is_empty() {
+                for done in self.flushes.drain(..) {
+                    let _ = done.send(());
+                }
+                if ended {
+                    return;
+                }
             }
         }
     }
 
-    /// Waits a little for more, unless somebody waits for us.
-    async fn gather(&self, batch: &mut Vec<Message>, waiting: &mut mpsc::Receiver<Message>) {
-        let until = tokio::time::Instant::now() + GATHER;
-        while batch.len() < BATCH && !matches!(batch.last(), Some(Message::Flush(_))) {
-            match tokio::time::timeout_at(until, waiting.recv()).await {
-                Ok(Some(message)) => batch.push(message),
-                Ok(None) | Err(_) => return,
-            }
+    fn take(&mut self, entry: Entry) {
+        if self.count >= QUEUE {
+            dropped(1);
+            return;
         }
+        self.count += 1;
+        let account = entry.event.account_id;
+        self.pending.entry(account).or_default().push(entry);
     }
 
-    async fn write(&mut self, entries: HashMap<Uuid, Vec<Entry>>) {
-        let mut writes = tokio::task::JoinSet::new();
-        for (account, entries) in entries {
+    fn begin_writes(&mut self) {
+        let ready: Vec<_> = self
+            .pending
+            .keys()
+            .filter(|account| !self.busy.contains(account))
+            .take(PARALLEL.saturating_sub(self.writes.len()))
+            .copied()
+            .collect();
+        for account in ready {
+            let Some(entries) = self.pending.remove(&account) else {
+                continue;
+            };
+            self.count = self.count.saturating_sub(entries.len());
+            self.busy.insert(account);
             let prune = self.is_to_prune(account, entries.len());
-            let (spaces, parallel) = (self.spaces.clone(), Arc::clone(&self.parallel));
-            writes.spawn(async move {
-                let _turn = parallel.acquire().await;
+            let spaces = self.spaces.clone();
+            self.writes.spawn(async move {
                 let count = entries.len();
                 if let Err(error) = write(&spaces, account, entries, prune).await {
                     tracing::warn!(account.id = %account, %error, count, "activity was lost");
                     dropped(count);
                 }
+                account
             });
         }
-        while writes.join_next().await.is_some() {}
     }
 
     fn is_to_prune(&mut self, account: Uuid, coming: usize) -> bool {
@@ -317,4 +374,18 @@ async fn remove_oldest(on: Connection<'_>, keep: i64) -> Result<(), SessionError
     .execute(on)
     .await?;
     Ok(())
+}
+
+/// Writes an entry and keeps `keep` of all; the entry's id.
+#[cfg(test)]
+pub(super) async fn insert_for_test(spaces: &TenantSpaces, account: Uuid, keep: i64) -> Uuid {
+    let entry = Entry::new(spaces, ActivityEvent::new(account, ActivityKind::Refusal));
+    let id = entry.id;
+    let mut lease = spaces.begin(account).await.unwrap();
+    entry.insert(lease.connection().unwrap()).await.unwrap();
+    remove_oldest(lease.connection().unwrap(), keep)
+        .await
+        .unwrap();
+    lease.commit().await.unwrap();
+    id
 }

@@ -3,9 +3,10 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `spaces.rs` | where an account's data lies, and who gets a connection to it |
-//! | `scope.rs` | when a session begins, and how it ends |
+//! | `scope.rs` | whether a request has a session |
+//! | `shared.rs` | when a session begins, and how it ends |
 //! | `session.rs`, `statement.rs` | what a handler can do with it |
-//! | `accounts.rs`, `migrations.rs` | how a data space comes into being and grows |
+//! | `accounts.rs`, `migrations.rs`, `export.rs` | how a data space comes into being, grows, and is read out |
 //! | `system.rs` | sessions for jobs without a caller |
 //! | `activity.rs` | what is written down about an account's callers |
 //!
@@ -14,11 +15,13 @@
 mod accounts;
 pub mod activity;
 mod error;
+mod export;
 mod migrations;
 mod probe;
 mod repository;
 mod scope;
 mod session;
+mod shared;
 mod space_file;
 mod spaces;
 mod statement;
@@ -32,7 +35,7 @@ pub use self::error::SessionError;
 pub use self::migrations::{Migrated, MigrationStatus};
 pub use self::probe::attach_is_impossible;
 pub use self::repository::{TenantRepository, TenantService};
-pub(crate) use self::scope::{ScopeGuard, SessionScope};
+pub(crate) use self::scope::SessionScope;
 pub use self::session::{SessionQuery, TenantSession};
 pub use self::spaces::TenantSpaces;
 pub use self::system::SystemAccess;

@@ -33,6 +33,8 @@ const STEPS: &[&str] = &[include_str!("schema/0001_account.sql")];
 pub(super) struct SpaceFile {
     connection: SqliteConnection,
     brake: Arc<Brake>,
+    #[cfg(test)]
+    mark: Option<super::tests::Mark>,
 }
 
 /// Shared with the connection's thread.
@@ -70,9 +72,25 @@ impl SpaceFile {
             let seen = Arc::clone(&brake);
             handle.set_commit_hook(move || seen.may_commit.load(Ordering::Acquire));
         }
-        let mut opened = Self { connection, brake };
-        opened.require_owner(account).await?;
-        Ok(opened)
+        let mut opened = Self {
+            connection,
+            brake,
+            #[cfg(test)]
+            mark: None,
+        };
+        match opened.require_owner(account).await {
+            Ok(()) => Ok(opened),
+            Err(error) => {
+                opened.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn marked(mut self, mark: super::tests::Mark) -> Self {
+        self.mark = Some(mark);
+        self
     }
 
     /// The file's own word for whose it is. Its name could have been given to another's file.
@@ -155,6 +173,8 @@ impl SpaceFile {
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "a connection was gone before it was closed");
         }
+        #[cfg(test)]
+        drop(self.mark);
     }
 }
 

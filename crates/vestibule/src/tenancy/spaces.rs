@@ -49,6 +49,8 @@ struct Inner {
     /// most `size`.
     idle: Mutex<Vec<(Uuid, SpaceFile)>>,
     runtime: Handle,
+    #[cfg(test)]
+    open_files: super::tests::OpenFiles,
 }
 
 impl TenantSpaces {
@@ -79,6 +81,8 @@ impl TenantSpaces {
                 turns: Mutex::default(),
                 idle: Mutex::default(),
                 runtime,
+                #[cfg(test)]
+                open_files: Default::default(),
             }),
         })
     }
@@ -197,6 +201,11 @@ impl TenantSpaces {
         let idle = self.idle();
         (self.in_use(), idle.len())
     }
+
+    /// The most files that were open at one time.
+    pub(super) fn most_open(&self) -> usize {
+        self.inner.open_files.most()
+    }
 }
 
 impl fmt::Debug for Inner {
@@ -220,6 +229,25 @@ pub(super) struct Lease {
     account: Uuid,
     file: Option<SpaceFile>,
     held: Option<Held>,
+    counted: Option<Counted>,
+}
+
+/// Counts a session as open as long as it lives.
+#[derive(Debug)]
+struct Counted(());
+
+impl Counted {
+    fn new() -> Self {
+        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
+        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
+        Self(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
+    }
 }
 
 /// What the next one waits for.
@@ -236,14 +264,18 @@ impl Lease {
         turn: OwnedMutexGuard<()>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
-        metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
         Self {
             spaces,
             account,
             file: None,
             held: Some(Held { turn, permit }),
+            counted: None,
         }
+    }
+
+    /// From here on the lease is a tenant session, and counted as one.
+    pub(super) fn count_as_session(&mut self) {
+        self.counted.get_or_insert_with(Counted::new);
     }
 
     /// The account's connection from those that serve nobody, or a new one.
@@ -256,7 +288,11 @@ impl Lease {
             evicted.close().await;
         }
         let path = self.spaces.file_of(self.account);
+        #[cfg(test)]
+        let mark = self.spaces.inner.open_files.mark();
         let file = SpaceFile::open(&path, self.account, self.spaces.timeout()).await?;
+        #[cfg(test)]
+        let file = file.marked(mark);
         self.file = Some(file);
         Ok(())
     }
@@ -313,7 +349,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
         let (file, held) = (self.file.take(), self.held.take());
         if let Some(file) = file {
             file.stop();

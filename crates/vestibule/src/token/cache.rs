@@ -78,6 +78,7 @@ impl TokenCache {
         // The token's own last bucket made place for this one: nobody lost anything.
         let evicted = pushed_out.iter().filter(|(other, _)| *other != digest);
         self.evictions.increment(evicted.count() as u64);
+        self.refresh_gauge();
     }
 
     /// Shows how many tokens are kept.

@@ -1,0 +1,9 @@
+CREATE TABLE boxes (
+    id TEXT PRIMARY KEY
+);
+CREATE TABLE marks (
+    id UUID PRIMARY KEY,
+    label TEXT NOT NULL UNIQUE,
+    box TEXT REFERENCES boxes (id) DEFERRABLE INITIALLY DEFERRED,
+    load BYTEA
+);
