@@ -8,8 +8,10 @@ use vestibule_sandbox::{Client, Endpoint, Fault, Target, Tenant, User};
 
 use crate::app::{app, eventually, with};
 
-/// Each with what it means for a user, a tenant and a client's key set that are asked for.
-fn faults() -> Vec<(&'static str, Fault, [Reason; 3])> {
+/// A fault, and what it means for a user, a tenant and a client's key set that are asked for.
+type Row = (&'static str, Fault, [Reason; 3]);
+
+fn faults() -> Vec<Row> {
     const FAILS: [Reason; 3] = [Reason::ProviderUnavailable; 3];
     let gone = [
         Reason::UnknownUser,
