@@ -53,11 +53,14 @@ pub struct App {
     _place: TempDir,
 }
 
+/// What is done to the sandbox before anybody asks it.
+type Preparation = Box<dyn FnOnce(&Sandbox)>;
+
 /// An [`App`] to be.
 #[derive(Default)]
 pub struct Setup {
     settings: Vec<(&'static str, String)>,
-    before: Option<Box<dyn FnOnce(&Sandbox)>>,
+    before: Option<Preparation>,
 }
 
 /// An application as the defaults have it.
