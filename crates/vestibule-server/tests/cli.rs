@@ -338,3 +338,23 @@ fn migrate_shows_what_there_is() {
     assert!(status.is_object(), "{status}");
     assert!(place.json(&["migrate"]).is_object());
 }
+
+#[test]
+fn the_admin_listener_stays_on_this_machine_unless_allowed() {
+    let place = Place::new()
+        .with("AUTHRESS_API_URL", "https://auth.example.com")
+        .with(
+            "AUTHRESS_ACCESS_KEY",
+            "sc_own01.k1.test.MC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH",
+        )
+        .with("VESTIBULE_LISTEN", "127.0.0.1:0")
+        .with("VESTIBULE_ADMIN_LISTEN", "0.0.0.0:0");
+    let said = place.run(&["serve"]);
+    assert_eq!(said.code, 2, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("--allow admin-beyond-loopback"),
+        "{}",
+        said.stderr
+    );
+    assert!(place.is_untouched());
+}

@@ -37,7 +37,7 @@ struct Inner {
     users: UserCache,
     outage_status: OutageStatus,
     stopped: CancellationToken,
-    _changes: WatchGuard,
+    changes: WatchGuard,
 }
 
 /// Why the entrance could not be opened.
@@ -194,6 +194,7 @@ impl Vestibule {
         self.0.keys.flush().await;
         self.0.users.flush().await;
         self.0.spaces.close().await;
+        self.0.changes.end().await;
         self.0.directory.close().await;
     }
 
@@ -242,6 +243,8 @@ impl VestibuleBuilder {
             provider: settings,
             database,
         } = settings;
+        // Before anything is made: it may find a setting that cannot be used.
+        let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
         let directory = Directory::open(&database, Arc::clone(&clock)).await?;
         directory
             .bind_provider(&settings.origin(), allow_other_provider)
@@ -255,7 +258,6 @@ impl VestibuleBuilder {
         }
         let activity = ActivityLog::start(spaces.clone());
 
-        let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
         let keys = KeySets::new(
             &settings,
             Arc::clone(&api),
@@ -310,7 +312,7 @@ impl VestibuleBuilder {
             users,
             outage_status: settings.outage_status,
             stopped: CancellationToken::new(),
-            _changes: changes,
+            changes,
         })))
     }
 

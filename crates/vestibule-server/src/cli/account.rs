@@ -1,7 +1,10 @@
 //! `account …`: the customers of the platform.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 use vestibule::{
     store::{Account, Directory, ServiceClient, StoreError, User},
@@ -106,6 +109,23 @@ pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answ
     }
 }
 
+#[derive(Default, Serialize)]
+struct Exported {
+    account: Value,
+    users: Vec<Value>,
+    service_clients: Vec<Value>,
+    tables: BTreeMap<String, Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line {
+    Account { value: Value },
+    User { value: Value },
+    ServiceClient { value: Value },
+    Row { table: String, value: Value },
+}
+
 async fn create(
     global: &Global,
     name: &str,
@@ -163,23 +183,31 @@ async fn show(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
     Ok(one(&found(directory, id).await?))
 }
 
+/// Everything that is kept of the account: JSON lines, or with `--json` the same in one document.
 async fn export(global: &Global, id: Uuid) -> Result<Answer, Failure> {
     let settings = global.database()?;
     let directory = Directory::open(&settings, clock()).await?;
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
-    let account = found(&directory, id).await?;
-    let users = users_of(&directory, id).await?;
-    let clients = clients_of(&directory, id).await?;
-    let tables = spaces.export(id).await.map_err(StoreError::from)?;
-    let document = json!({
-        "account": account,
-        "users": users,
-        "service_clients": clients,
-        "tables": tables,
-    });
-    // A document in either form: nothing is lost to people that programs would have had.
-    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    found(&directory, id).await?;
+    let mut lines = Vec::new();
+    spaces.export_account(id, &mut lines).await?;
+    let document = exported(&lines).map_err(|error| Failure::Failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&lines).trim_end().to_owned();
     Ok(Answer::new(&document, text))
+}
+
+/// The lines of an export, sorted into one document.
+fn exported(lines: &[u8]) -> Result<Exported, serde_json::Error> {
+    let mut exported = Exported::default();
+    for line in serde_json::Deserializer::from_slice(lines).into_iter() {
+        match line? {
+            Line::Account { value } => exported.account = value,
+            Line::User { value } => exported.users.push(value),
+            Line::ServiceClient { value } => exported.service_clients.push(value),
+            Line::Row { table, value } => exported.tables.entry(table).or_default().push(value),
+        }
+    }
+    Ok(exported)
 }
 
 async fn delete(global: &Global, id: Uuid, yes: bool) -> Result<Answer, Failure> {

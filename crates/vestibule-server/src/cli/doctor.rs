@@ -233,7 +233,7 @@ async fn entrance(
                     shown(&bound)
                 ),
                 "correct AUTHRESS_API_URL or DATABASE_URL; if the change is meant, start with \
-                 `serve --allow-other-provider`",
+                 `serve --allow other-provider`",
             );
             return Ok(());
         }

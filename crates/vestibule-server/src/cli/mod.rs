@@ -14,7 +14,7 @@ mod user;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use vestibule::{
     settings::{DatabaseSettings, SettingsReader},
     store::{Directory, Page, PageOf, StoreError},
@@ -81,10 +81,19 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Serve a database whose users belong to another provider: their subjects then mean whoever
-    /// has them at this one
-    #[arg(long)]
-    allow_other_provider: bool,
+    /// Start in spite of a danger, by its name; may be given several times
+    #[arg(long, value_name = "DANGER", value_enum)]
+    allow: Vec<Danger>,
+}
+
+/// What `serve` refuses unless it is allowed by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Danger {
+    /// The database's users belong to another provider: their subjects then mean whoever has them
+    /// at this one
+    OtherProvider,
+    /// The admin listener can be reached from other machines
+    AdminBeyondLoopback,
 }
 
 /// The arguments of a command that a later version has.
@@ -140,12 +149,19 @@ async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failur
 async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Failure> {
     let settings = ServeSettings::read(global.reader())?;
     logs::start(&settings.log);
+    let admin = settings.server.admin_listen;
+    if !admin.ip().is_loopback() && !arguments.allow.contains(&Danger::AdminBeyondLoopback) {
+        return Err(Failure::Usage(format!(
+            "VESTIBULE_ADMIN_LISTEN is {admin}, which other machines can reach: set a loopback \
+             address, or start with --allow admin-beyond-loopback"
+        )));
+    }
     // Before anything is counted.
     let metrics = Metrics::install();
     // Before anything can be interrupted.
     let stop = stop_signal().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut builder = vestibule::Vestibule::builder(settings.library);
-    if arguments.allow_other_provider {
+    if arguments.allow.contains(&Danger::OtherProvider) {
         builder = builder.allow_other_provider();
     }
     tokio::pin!(stop);

@@ -38,7 +38,7 @@ pub(crate) enum UserCommand {
         /// The user's id
         id: Uuid,
     },
-    /// Forget a user, role and status too; the next visit makes a new one
+    /// Remove a user; should he come back to the account, he has his role and status again
     Remove {
         /// The user's id
         id: Uuid,

@@ -19,6 +19,7 @@ use super::{
 #[utoipa::path(
     get,
     path = "/v1/activity",
+    operation_id = "list_activity",
     tag = "callers",
     security(("bearer" = [])),
     params(

@@ -42,7 +42,7 @@ use super::{activity, authorize, health, me, users};
         (name = "forward-auth", description = "For proxies"),
         (name = "operation", description = "For load balancers, and this document"),
     ),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &OneIdEach),
 )]
 struct Document;
 
@@ -57,6 +57,35 @@ impl Modify for Bearer {
             .components
             .get_or_insert_default()
             .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Gives each operation an id of its own, as OpenAPI demands: a handler of several methods gives
+/// all of them its one name.
+struct OneIdEach;
+
+impl Modify for OneIdEach {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            let operations = [
+                ("get", &mut item.get),
+                ("head", &mut item.head),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+                ("options", &mut item.options),
+                ("trace", &mut item.trace),
+            ];
+            let several = operations.iter().filter(|(_, it)| it.is_some()).count() > 1;
+            for (method, operation) in operations {
+                if let Some(id) = operation.as_mut().and_then(|it| it.operation_id.as_mut())
+                    && several
+                {
+                    *id = format!("{id}_{method}");
+                }
+            }
+        }
     }
 }
 

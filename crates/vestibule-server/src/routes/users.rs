@@ -22,6 +22,7 @@ use super::{
 #[utoipa::path(
     get,
     path = "/v1/users",
+    operation_id = "list_users",
     tag = "callers",
     security(("bearer" = [])),
     params(
@@ -50,6 +51,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/users/{id}",
+    operation_id = "show_user",
     tag = "callers",
     security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "The user's id")),

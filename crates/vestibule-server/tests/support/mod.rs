@@ -13,9 +13,10 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -45,6 +46,7 @@ pub struct Running {
     pub public: String,
     pub admin: String,
     log: Arc<Mutex<Vec<String>>>,
+    logging: Option<JoinHandle<()>>,
 }
 
 impl Place {
@@ -73,12 +75,38 @@ impl Place {
         self
     }
 
+    /// Sets a variable from now on; gives what was set before.
+    pub fn set(&mut self, name: &str, value: &str) -> Option<String> {
+        let mut all = self.environment.iter().rev();
+        let before = all.find(|(known, _)| known == name);
+        let before = before.map(|(_, value)| value.clone());
+        self.unset(name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        before
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
     pub fn is_untouched(&self) -> bool {
         std::fs::read_dir(self.path()).unwrap().next().is_none()
+    }
+
+    /// The database's main file.
+    pub fn database(&self) -> PathBuf {
+        self.path().join("vestibule.db")
+    }
+
+    /// Starts a command and does not wait for it. It ends with the caller's patience.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null());
+        command.spawn().unwrap()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -127,8 +155,13 @@ impl Place {
 
     /// Starts the server on free ports and waits for the line that names them.
     pub fn serve(&self) -> Running {
+        self.serve_with(&[])
+    }
+
+    /// As [`Place::serve`], with further arguments.
+    pub fn serve_with(&self, arguments: &[&str]) -> Running {
         let mut child = self
-            .command(&["serve"])
+            .command(&[&["serve"], arguments].concat())
             .env("VESTIBULE_LISTEN", "127.0.0.1:0")
             .env("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0")
             .env("VESTIBULE_LOG_FORMAT", "json")
@@ -147,9 +180,9 @@ impl Place {
             panic!("the server did not start:\n{seen}");
         };
         // Nobody may wait for us to read.
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let log = Arc::new(Mutex::new(seen.lines().map(str::to_owned).collect()));
+        let kept: Arc<Mutex<Vec<String>>> = Arc::clone(&log);
+        let logging = std::thread::spawn(move || {
             lines
                 .map_while(Result::ok)
                 .for_each(|line| kept.lock().unwrap().push(line));
@@ -160,6 +193,7 @@ impl Place {
             admin: address("admin"),
             child,
             log,
+            logging: Some(logging),
         }
     }
 }
@@ -206,9 +240,29 @@ impl Running {
         }
     }
 
-    /// Everything that was logged after the start.
+    /// Everything that was logged so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Everything that was logged, from the first line to the last: ends the server.
+    pub fn whole_log(&mut self) -> String {
+        self.stop("-TERM");
+        if let Some(logging) = self.logging.take() {
+            logging.join().unwrap();
+        }
+        self.log()
+    }
+
+    /// Ends the server as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Host and port of the public API.
+    pub fn address(&self) -> &str {
+        self.public.strip_prefix("http://").unwrap()
     }
 }
 

@@ -18,7 +18,7 @@ use axum::{
 use futures_util::FutureExt as _;
 use http::{
     HeaderValue, Method,
-    header::{CACHE_CONTROL, CONTENT_LENGTH},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -176,8 +176,12 @@ async fn end(context: &RequestContext, answer: Response) -> Response {
             .render(context.outage_status(), context.request_id())
             .into_parts();
         // What the handler said beside the problem itself, such as `Allow`, stays.
+        // Its first rendering did not know the configured status: what belongs to one status only
+        // must not stay beside another.
         let mut headers = parts.headers;
-        headers.remove(CONTENT_LENGTH);
+        for of_the_first in [CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE] {
+            headers.remove(of_the_first);
+        }
         headers.extend(std::mem::take(&mut named.headers));
         named.headers = headers;
         answer = Response::from_parts(named, body);

@@ -138,7 +138,7 @@ pub const SETTINGS: &[Setting] = &[
         "401",
         "401 or 503: the answer when Authress is needed and cannot be asked",
     ),
-    open("PROVIDER_PROXY", "none", "proxy for calls to Authress"),
+    secret("PROVIDER_PROXY", "none", "proxy for calls to Authress"),
     open("VESTIBULE_LISTEN", "127.0.0.1:8080", "public API"),
     open(
         "VESTIBULE_ADMIN_LISTEN",

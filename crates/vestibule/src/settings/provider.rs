@@ -161,10 +161,17 @@ impl ProviderSettings {
                 _ => Err("must be 401 or 503".to_owned()),
             },
         );
-        let proxy = reader.parsed("PROVIDER_PROXY", None, |text| match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url)),
-            _ => Err("must be a URL such as http://proxy.example:3128".to_owned()),
-        });
+        // A secret, because a password may be part of it.
+        let proxy = match reader.secret("PROVIDER_PROXY") {
+            None => Some(None),
+            Some(text) => {
+                let url = match Url::parse(text.expose()) {
+                    Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url)),
+                    _ => Err("must be a URL such as http://proxy.example:3128".to_owned()),
+                };
+                reader.noted("PROVIDER_PROXY", url)
+            }
+        };
         let (api_url, access_key) = (api_url?, access_key?);
         Some(Self {
             machine_origins: machine_origins(&api_url, &access_key),

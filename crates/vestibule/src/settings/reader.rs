@@ -112,7 +112,10 @@ impl SettingsReader {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
-                self.problem("--config", format!("{shown} cannot be read: {error}"));
+                self.problem(
+                    "--config",
+                    format!("must name a file that can be read; {shown}: {error}"),
+                );
                 return self;
             }
         };
@@ -127,7 +130,10 @@ impl SettingsReader {
                         .count()
                         + 1
                 });
-                self.problem("--config", format!("{shown} is not TOML (line {line})"));
+                self.problem(
+                    "--config",
+                    format!("{shown} must be TOML; line {line} is not"),
+                );
                 return self;
             }
         };
@@ -167,7 +173,7 @@ impl SettingsReader {
         let from_environment = match (self.environment)(name).map(OsString::into_string) {
             Some(Ok(text)) => Some(text).filter(|text| !text.trim().is_empty()),
             Some(Err(_)) => {
-                self.problem(name, "is not UTF-8");
+                self.problem(name, "must be UTF-8");
                 return None;
             }
             None => None,
@@ -193,12 +199,18 @@ impl SettingsReader {
             (Some(text), None) => Some(Secret(text)),
             (None, Some(path)) => match fs::read_to_string(PathBuf::from(&path)) {
                 Ok(text) if text.trim().is_empty() => {
-                    self.problem(&file_name, format!("{path} is empty"));
+                    self.problem(
+                        &file_name,
+                        format!("must name a file with the secret in it; {path} is empty"),
+                    );
                     None
                 }
                 Ok(text) => Some(Secret(text.trim().to_owned())),
                 Err(error) => {
-                    self.problem(&file_name, format!("{path} cannot be read: {error}"));
+                    self.problem(
+                        &file_name,
+                        format!("must name a file that can be read; {path}: {error}"),
+                    );
                     None
                 }
             },

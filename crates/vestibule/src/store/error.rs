@@ -1,5 +1,7 @@
 //! What can go wrong with the database, by who must act.
 
+use std::path::Path;
+
 use super::sqlite::{self, Trouble};
 
 /// The directory could not do what was asked.
@@ -35,6 +37,16 @@ impl StoreError {
         Self::Unavailable("no answer within DATABASE_TIMEOUT".to_owned())
     }
 
+    /// Names the file that it is about, so that its owner knows where to look.
+    pub(crate) fn about(self, file: &Path) -> Self {
+        let file = file.display();
+        match self {
+            Self::Unavailable(text) => Self::Unavailable(format!("{file}: {text}")),
+            Self::Refused(text) => Self::Refused(format!("{file}: {text}")),
+            other => other,
+        }
+    }
+
     /// Names what a broken unique key means; other errors stay as they are.
     pub(crate) fn or_exists(self, what: impl FnOnce() -> String) -> Self {
         match self {
@@ -51,7 +63,7 @@ impl From<sqlx::Error> for StoreError {
         match sqlite::trouble(&error) {
             Trouble::Passing => Self::Unavailable(error.to_string()),
             Trouble::NotADatabase => Self::Refused(format!(
-                "a file is not a SQLite database, or is damaged ({error}); restore it from a backup"
+                "not a SQLite database, or damaged ({error}): restore it from a backup"
             )),
             Trouble::Statement => Self::Database(error),
         }

@@ -38,7 +38,9 @@ pub(super) async fn bring_up_to_date(
     }
 }
 
-async fn apply(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+/// Refuses a file that holds something else: before anything in it is changed, its journal mode
+/// included.
+pub(super) async fn require_ours(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let (marked, tables): (i64, i64) = Query::new(
         "SELECT COALESCE(SUM(name = 'vestibule_directory'), 0), COUNT(*)
          FROM sqlite_master WHERE type = 'table'",
@@ -48,10 +50,16 @@ async fn apply(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), 
     .unwrap_or_default();
     if marked == 0 && tables > 0 {
         return Err(StoreError::Refused(
-            "DATABASE_URL names a database of something else: it holds tables, but no directory"
+            "it is the database of something else, with tables but no directory: let DATABASE_URL \
+             name another file"
                 .to_owned(),
         ));
     }
+    Ok(())
+}
+
+async fn apply(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    require_ours(&mut *connection).await?;
     run_script(Connection::Sqlite(&mut *connection), MARK).await?;
     let (done,): (i64,) = Query::new("SELECT COALESCE(MAX(step), 0) FROM vestibule_directory")
         .fetch_optional(Connection::Sqlite(&mut *connection))

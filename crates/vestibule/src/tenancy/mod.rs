@@ -3,12 +3,12 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `spaces.rs` | where an account's data lies, and who gets a connection to it |
-//! | `scope.rs` | when a session begins, and how it ends |
+//! | `scope.rs` | whether a request has a session |
+//! | `shared.rs` | when a session begins, and how it ends |
 //! | `session.rs`, `statement.rs` | what a handler can do with it |
-//! | `accounts.rs`, `migrations.rs` | how a data space comes into being and grows |
+//! | `accounts.rs`, `migrations.rs`, `export.rs` | how a data space comes into being, grows, and is read out |
 //! | `system.rs` | sessions for jobs without a caller |
 //! | `activity.rs` | what is written down about an account's callers |
-//! | `export.rs` | all that an account's data space holds |
 //!
 //! Raw connections do not leave this module.
 
@@ -21,6 +21,7 @@ mod probe;
 mod repository;
 mod scope;
 mod session;
+mod shared;
 mod space_file;
 mod spaces;
 mod statement;

@@ -1,119 +1,54 @@
-//! A session's life: opened at its first statement, ended once.
-//!
-//! The slot behind an asynchronous lock goes `Idle` → `Open` → `Done`. A statement runs in a task
-//! of its own that owns the lock, so that neither a caller who goes away nor one who is never
-//! polled again can keep the connection. What was torn apart is never committed: a statement that
-//! was dropped before its end breaks the session.
+//! One request's session, made when a handler first asks for it: most requests never do.
 
-use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
-use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{SessionError, TenantSession, TenantSpaces, spaces::Lease};
-use crate::store::{Query, Rows};
+use super::{SessionError, TenantSession, TenantSpaces, shared::SharedSession};
 
-/// A statement of a kept handle that runs while the request ends may take this long; then it is
-/// stopped, and nothing is committed, because half of it would be.
-const GRACE: Duration = Duration::from_millis(250);
-
-/// One session, for all handles of one request. Nothing is opened until a handle first needs it.
+/// The session of one request, if it has one.
 #[derive(Debug)]
 pub(crate) struct SessionScope {
     spaces: TenantSpaces,
-    owner: Owner,
-    account: OnceLock<Uuid>,
-    slot: Arc<AsyncMutex<Slot>>,
-    ends: Ends,
-    /// Whoever ends the session does it alone.
-    is_ending: AtomicBool,
-}
-
-/// Who ends the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    /// The layer, by the status of the answer.
-    Request,
-    /// The holder of the session.
-    Holder,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-enum Slot {
-    /// No statement yet, no connection.
-    Idle,
-    /// A transaction is open and no statement runs.
-    Open(Lease),
-    /// Committed or rolled back.
-    Done,
-    /// Something was torn apart, or runs just now.
-    Broken,
-}
-
-/// The two ways in which a session comes to its end.
-#[derive(Clone, Debug, Default)]
-struct Ends {
-    /// The session is being ended: nobody begins a statement any more.
-    closing: CancellationToken,
-    /// A statement was dropped before its end, or must stop: nothing may be committed.
-    broken: CancellationToken,
-}
-
-/// How much of a statement's outcome is wanted.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wanted {
-    Count,
-    First,
-    All,
-}
-
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Count(u64),
-    Rows(Rows),
+enum State {
+    /// Nobody has asked for a session.
+    Unused,
+    /// All handles of the request share this one.
+    Used(Arc<SharedSession>),
+    /// The request is over.
+    Ended,
 }
 
 impl SessionScope {
-    /// The scope of one request.
     pub(crate) fn new(spaces: &TenantSpaces) -> Arc<Self> {
-        Self::owned_by(Owner::Request, spaces)
-    }
-
-    /// A session whose holder ends it.
-    pub(super) fn detached(spaces: &TenantSpaces) -> Arc<Self> {
-        Self::owned_by(Owner::Holder, spaces)
-    }
-
-    fn owned_by(owner: Owner, spaces: &TenantSpaces) -> Arc<Self> {
         Arc::new(Self {
             spaces: spaces.clone(),
-            owner,
-            account: OnceLock::new(),
-            slot: Arc::new(AsyncMutex::new(Slot::Idle)),
-            ends: Ends::default(),
-            is_ending: AtomicBool::new(false),
+            state: Mutex::new(State::Unused),
         })
     }
 
     /// A handle of the session, which from now on is this account's and no other's.
-    pub(crate) fn session(self: &Arc<Self>, account: Uuid) -> Result<TenantSession, SessionError> {
-        if self.ends.closing.is_cancelled() {
-            return Err(SessionError::SessionClosed);
-        }
-        if *self.account.get_or_init(|| account) != account {
-            return Err(SessionError::Refused(
-                "the session belongs to another account".to_owned(),
-            ));
-        }
-        Ok(TenantSession::new(Arc::clone(self), account))
+    pub(crate) fn session(&self, account: Uuid) -> Result<TenantSession, SessionError> {
+        let mut state = self.lock();
+        let session = match &*state {
+            State::Ended => return Err(SessionError::SessionClosed),
+            State::Used(session) if session.account() != account => {
+                return Err(SessionError::Refused(
+                    "the session belongs to another account".to_owned(),
+                ));
+            }
+            State::Used(session) => Arc::clone(session),
+            State::Unused => {
+                let session = SharedSession::of_request(&self.spaces, account);
+                *state = State::Used(Arc::clone(&session));
+                session
+            }
+        };
+        Ok(TenantSession::new(session))
     }
 
     /// Ends the session and keeps what was written.
@@ -124,25 +59,27 @@ impl SessionScope {
     /// Where this fails, nothing was kept, or (with [`SessionError::Unavailable`]) it is not
     /// known whether it was.
     pub(crate) async fn commit(&self) -> Result<(), SessionError> {
-        self.end(true).await
+        match self.end() {
+            State::Unused => Ok(()),
+            State::Used(session) => session.commit().await,
+            State::Ended => Err(SessionError::SessionClosed),
+        }
     }
 
     /// Ends the session and keeps nothing.
     pub(crate) async fn rollback(&self) -> Result<(), SessionError> {
-        self.end(false).await
+        match self.end() {
+            State::Unused => Ok(()),
+            State::Used(session) => session.rollback().await,
+            State::Ended => Err(SessionError::SessionClosed),
+        }
     }
 
-    /// Ends the session without waiting, and keeps nothing. Does nothing to one that has ended.
+    /// Ends the session without waiting, and keeps nothing. Does nothing to one that has ended: a
+    /// commit that began goes on, whoever went away.
     pub(crate) fn abandon(&self) {
-        if self.is_ending.swap(true, Ordering::AcqRel) {
-            // A commit that began goes on: a disconnect does not undo it.
-            return;
-        }
-        self.ends.closing.cancel();
-        self.ends.broken.cancel();
-        // Where a statement holds the lock, it stops by itself.
-        if let Ok(mut slot) = self.slot.try_lock() {
-            *slot = Slot::Done;
+        if let State::Used(session) = self.end() {
+            session.abandon();
         }
     }
 
@@ -151,64 +88,23 @@ impl SessionScope {
         ScopeGuard(Arc::clone(self))
     }
 
-    pub(super) fn is_holders(&self) -> bool {
-        self.owner == Owner::Holder
+    fn end(&self) -> State {
+        std::mem::replace(&mut *self.lock(), State::Ended)
     }
 
-    pub(super) async fn run(&self, query: Query, wanted: Wanted) -> Result<Outcome, SessionError> {
-        let Some(account) = self.account.get().copied() else {
-            return Err(SessionError::SessionClosed);
-        };
-        let closing = &self.ends.closing;
-        let slot = tokio::select! {
-            biased;
-            () = closing.cancelled() => return Err(SessionError::SessionClosed),
-            slot = Arc::clone(&self.slot).lock_owned() => slot,
-        };
-        let statement = Statement {
-            spaces: self.spaces.clone(),
-            account,
-            ends: self.ends.clone(),
-            query,
-            wanted,
-        };
-        let mut in_flight = InFlight {
-            scope: self,
-            landed: false,
-        };
-        let task = statement.run(slot).in_current_span();
-        let task = self.spaces.runtime().spawn(task);
-        let outcome = tokio::select! {
-            biased;
-            outcome = task => outcome.unwrap_or(Err(SessionError::Aborted)),
-            // The statement goes on by itself, and what it did is part of the commit.
-            () = closing.cancelled() => Err(SessionError::SessionClosed),
-        };
-        in_flight.landed = true;
-        outcome
-    }
-
-    async fn end(&self, commit: bool) -> Result<(), SessionError> {
-        if self.is_ending.swap(true, Ordering::AcqRel) {
-            return Err(SessionError::SessionClosed);
-        }
-        self.ends.closing.cancel();
-        let task = end(Arc::clone(&self.slot), self.ends.clone(), commit).in_current_span();
-        let task = self.spaces.runtime().spawn(task);
-        task.await.unwrap_or(Err(SessionError::Aborted))
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Held for a few assignments, which do not panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 impl SessionScope {
     pub(super) fn is_broken(&self) -> bool {
-        self.ends.broken.is_cancelled()
-    }
-}
-
-impl Drop for SessionScope {
-    fn drop(&mut self) {
-        self.abandon();
+        match &*self.lock() {
+            State::Used(session) => session.is_broken(),
+            State::Unused | State::Ended => false,
+        }
     }
 }
 
@@ -221,127 +117,4 @@ impl Drop for ScopeGuard {
     fn drop(&mut self) {
         self.0.abandon();
     }
-}
-
-/// Notices when the future of a running statement is dropped.
-struct InFlight<'s> {
-    scope: &'s SessionScope,
-    landed: bool,
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        // While the session is being ended, nobody waits for the statement any more: it goes on by
-        // itself.
-        if self.landed || self.scope.ends.closing.is_cancelled() {
-            return;
-        }
-        self.scope.ends.broken.cancel();
-        // Where the statement came to its end unseen, the connection need not wait for the
-        // request's.
-        if let Ok(mut slot) = self.scope.slot.try_lock()
-            && !matches!(*slot, Slot::Done)
-        {
-            *slot = Slot::Broken;
-        }
-    }
-}
-
-async fn end(slot: Arc<AsyncMutex<Slot>>, ends: Ends, commit: bool) -> Result<(), SessionError> {
-    let in_time = tokio::time::timeout(GRACE, Arc::clone(&slot).lock_owned()).await;
-    let mut slot = match in_time {
-        Ok(slot) => slot,
-        Err(_) => {
-            ends.broken.cancel();
-            slot.lock_owned().await
-        }
-    };
-    let state = std::mem::replace(&mut *slot, Slot::Done);
-    if ends.broken.is_cancelled() {
-        // The lease, if there is one, is dropped here.
-        drop(state);
-        return if commit {
-            Err(SessionError::Aborted)
-        } else {
-            Ok(())
-        };
-    }
-    match state {
-        Slot::Idle => Ok(()),
-        Slot::Done => Err(SessionError::SessionClosed),
-        Slot::Broken if commit => Err(SessionError::Aborted),
-        Slot::Broken => Ok(()),
-        Slot::Open(lease) if commit => lease.commit().await,
-        Slot::Open(lease) => {
-            lease.rollback().await;
-            Ok(())
-        }
-    }
-}
-
-/// One statement with all that it needs, apart from the future that waits for it.
-struct Statement {
-    spaces: TenantSpaces,
-    account: Uuid,
-    ends: Ends,
-    query: Query,
-    wanted: Wanted,
-}
-
-impl Statement {
-    async fn run(self, mut slot: OwnedMutexGuard<Slot>) -> Result<Outcome, SessionError> {
-        let mut lease = match std::mem::replace(&mut *slot, Slot::Broken) {
-            Slot::Idle => self.open(&mut slot).await?,
-            Slot::Open(lease) => lease,
-            Slot::Done => {
-                *slot = Slot::Done;
-                return Err(SessionError::SessionClosed);
-            }
-            Slot::Broken => return Err(SessionError::Aborted),
-        };
-        let limit = self.spaces.timeout();
-        let outcome = tokio::select! {
-            biased;
-            () = self.ends.broken.cancelled() => return Err(SessionError::Aborted),
-            outcome = tokio::time::timeout(limit, execute(self.query, self.wanted, &mut lease)) => {
-                // What is not over in time leaves the connection in an unknown state.
-                outcome.map_err(|_| SessionError::too_slow())?
-            }
-        };
-        if !lease.in_transaction() {
-            // The error of the statement that did it says more.
-            return outcome.and(Err(SessionError::Aborted));
-        }
-        *slot = Slot::Open(lease);
-        outcome
-    }
-
-    async fn open(&self, slot: &mut Slot) -> Result<Lease, SessionError> {
-        let opened = tokio::select! {
-            biased;
-            () = self.ends.broken.cancelled() => return Err(SessionError::Aborted),
-            () = self.ends.closing.cancelled() => Err(SessionError::SessionClosed),
-            opened = self.spaces.begin(self.account) => opened,
-        };
-        match opened {
-            Ok(mut lease) => {
-                lease.count_as_session();
-                Ok(lease)
-            }
-            Err(error) => {
-                // Nothing was done yet: another statement may try again.
-                *slot = Slot::Idle;
-                Err(error)
-            }
-        }
-    }
-}
-
-async fn execute(query: Query, wanted: Wanted, lease: &mut Lease) -> Result<Outcome, SessionError> {
-    let on = lease.connection()?;
-    Ok(match wanted {
-        Wanted::Count => Outcome::Count(query.execute(on).await?),
-        Wanted::First => Outcome::Rows(query.first_row(on).await?),
-        Wanted::All => Outcome::Rows(query.rows(on).await?),
-    })
 }

@@ -6,8 +6,8 @@ use sqlx::SqlSafeStr;
 use uuid::Uuid;
 
 use super::{
-    SessionError, SessionScope, TenantSpaces,
-    scope::{Outcome, Wanted},
+    SessionError, TenantSpaces,
+    shared::{Outcome, SharedSession, Wanted},
     statement,
 };
 use crate::store::{FromDatabaseRow, Query, Rows, Value};
@@ -34,18 +34,17 @@ use crate::store::{FromDatabaseRow, Query, Rows, Value};
 /// ```
 #[derive(Clone)]
 pub struct TenantSession {
-    scope: Arc<SessionScope>,
-    account: Uuid,
+    shared: Arc<SharedSession>,
 }
 
 impl TenantSession {
-    pub(super) fn new(scope: Arc<SessionScope>, account: Uuid) -> Self {
-        Self { scope, account }
+    pub(super) fn new(shared: Arc<SharedSession>) -> Self {
+        Self { shared }
     }
 
     /// The account whose data this session sees.
     pub fn account_id(&self) -> Uuid {
-        self.account
+        self.shared.account()
     }
 
     /// A statement. Placeholders are `$1`, `$2`, …; one call runs one statement, which reads or
@@ -54,7 +53,7 @@ impl TenantSession {
         let query = Query::new(sql);
         let refused = statement::check(query.sql()).err();
         SessionQuery {
-            scope: Arc::clone(&self.scope),
+            shared: Arc::clone(&self.shared),
             query,
             refused,
         }
@@ -63,7 +62,7 @@ impl TenantSession {
     /// A statement of ours, which may use our own tables.
     pub(super) fn own_query(&self, sql: &'static str) -> SessionQuery {
         SessionQuery {
-            scope: Arc::clone(&self.scope),
+            shared: Arc::clone(&self.shared),
             query: Query::new(sql),
             refused: None,
         }
@@ -77,7 +76,7 @@ impl TenantSession {
     /// statement was broken off, so that nothing is kept; others where the database fails.
     pub async fn commit(self) -> Result<(), SessionError> {
         self.require_owned()?;
-        self.scope.commit().await
+        self.shared.commit().await
     }
 
     /// Ends a session that belongs to no request and keeps nothing, as dropping all of its clones
@@ -88,11 +87,11 @@ impl TenantSession {
     /// it has ended.
     pub async fn rollback(self) -> Result<(), SessionError> {
         self.require_owned()?;
-        self.scope.rollback().await
+        self.shared.rollback().await
     }
 
     fn require_owned(&self) -> Result<(), SessionError> {
-        if self.scope.is_holders() {
+        if self.shared.is_holders() {
             Ok(())
         } else {
             Err(SessionError::NotOwned)
@@ -103,14 +102,14 @@ impl TenantSession {
 impl TenantSpaces {
     /// A session outside of a request; its holder ends it.
     pub(crate) fn detached_session(&self, account: Uuid) -> Result<TenantSession, SessionError> {
-        SessionScope::detached(self).session(account)
+        Ok(TenantSession::new(SharedSession::detached(self, account)))
     }
 }
 
 impl fmt::Debug for TenantSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TenantSession")
-            .field("account", &self.account)
+            .field("account", &self.account_id())
             .finish_non_exhaustive()
     }
 }
@@ -121,7 +120,7 @@ impl fmt::Debug for TenantSession {
 /// nobody knows what it holds is not committed.
 #[must_use = "a statement runs only when it is executed or fetched"]
 pub struct SessionQuery {
-    scope: Arc<SessionScope>,
+    shared: Arc<SharedSession>,
     query: Query,
     refused: Option<SessionError>,
 }
@@ -195,7 +194,7 @@ impl SessionQuery {
     async fn run(self, wanted: Wanted) -> Result<Outcome, SessionError> {
         match self.refused {
             Some(refused) => Err(refused),
-            None => self.scope.run(self.query, wanted).await,
+            None => self.shared.run(self.query, wanted).await,
         }
     }
 }

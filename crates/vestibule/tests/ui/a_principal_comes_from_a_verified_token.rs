@@ -1,7 +1,7 @@
 use vestibule::{BearerToken, Principal, VerifiedToken, principal::Resolver};
 
 pub fn promote(principal: &mut Principal) {
-    principal.caller = todo!(); //~ E0616
+    principal.caller = anything(); //~ E0616
 }
 
 pub async fn from_the_bearer(resolver: &Resolver, token: &BearerToken<'_>) {
@@ -13,5 +13,9 @@ pub async fn from_text(resolver: &Resolver) {
 }
 
 pub fn by_hand(token: &VerifiedToken) -> Principal {
-    Principal::new(todo!(), token, todo!()) //~ E0624
+    Principal::new(anything(), token, anything()) //~ E0624
+}
+
+fn anything<T>() -> T {
+    loop {}
 }

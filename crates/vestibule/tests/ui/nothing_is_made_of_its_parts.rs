@@ -4,19 +4,22 @@ use vestibule::{Principal, TenantSession};
 
 pub fn principal(other: Principal) -> Principal {
     Principal {
-        caller: todo!(), //~ E0451
-        token: todo!(),  //~ E0451
+        caller: anything(), //~ E0451
+        token: anything(),  //~ E0451
         scope: None,     //~ E0451
     }
 }
 
 pub fn session() -> TenantSession {
     TenantSession {
-        scope: todo!(),   //~ E0451
-        account: todo!(), //~ E0451
+        shared: anything(), //~ E0451
     }
 }
 
 pub fn taken_apart(session: TenantSession) {
-    let TenantSession { scope: _, .. } = session; //~ E0451
+    let TenantSession { shared, .. } = session; //~ E0451
+}
+
+fn anything<T>() -> T {
+    loop {}
 }

@@ -16,14 +16,14 @@ mod watch;
 mod writing;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
 use sqlx::{
-    Connection as _,
-    sqlite::{SqlitePool, SqlitePoolOptions},
+    Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions},
 };
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -78,12 +78,10 @@ impl Directory {
     /// [`StoreError::Refused`] where it belongs to something else or to a newer version.
     pub async fn open(settings: &DatabaseSettings, clock: SharedClock) -> Result<Self, StoreError> {
         let file = sqlite::absolute(&settings.file)?;
-        sqlite::ensure_private(&file)
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", file.display())))?;
         let options = sqlite::options(&file, settings.timeout);
-        let mut first = sqlite::connect(&options, settings.timeout).await?;
-        sqlite::use_wal(&mut first, settings.timeout).await?;
-        schema::bring_up_to_date(&mut first, clock.now()).await?;
+        let first = prepared(&file, &options, settings.timeout, clock.now())
+            .await
+            .map_err(|error| error.about(&file))?;
         let pool = SqlitePoolOptions::new()
             .max_connections(settings.pool_size.max(1))
             .acquire_timeout(settings.timeout)
@@ -157,4 +155,19 @@ impl Directory {
             Err(_) => Err(StoreError::too_slow()),
         }
     }
+}
+
+/// The first connection to the file, which is there, ours, and up to date.
+async fn prepared(
+    file: &Path,
+    options: &SqliteConnectOptions,
+    limit: Duration,
+    now: Timestamp,
+) -> Result<SqliteConnection, StoreError> {
+    sqlite::ensure_private(file)?;
+    let mut first = sqlite::connect(options, limit).await?;
+    schema::require_ours(&mut first).await?;
+    sqlite::use_wal(&mut first, limit).await?;
+    schema::bring_up_to_date(&mut first, now).await?;
+    Ok(first)
 }

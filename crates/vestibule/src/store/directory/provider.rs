@@ -40,7 +40,8 @@ impl Directory {
                 if !allow_other {
                     return Err(StoreError::Refused(format!(
                         "the database belongs to the provider {bound}, AUTHRESS_API_URL names \
-                         {origin}: correct the setting, or use another database"
+                         {origin}: correct the setting, use another database, or allow it by name (`vestibule \
+                         serve --allow other-provider`)"
                     )));
                 }
                 let query = Query::new("UPDATE settings SET value = $2 WHERE name = $1")

@@ -15,8 +15,9 @@ use std::{
     time::Duration,
 };
 
-use sqlx::SqliteConnection;
-use tokio::{task::AbortHandle, time::Instant};
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Directory;
@@ -57,7 +58,8 @@ pub(super) struct Subscribers {
 pub struct WatchGuard {
     directory: Directory,
     subscriber: u64,
-    task: AbortHandle,
+    stop: CancellationToken,
+    task: AsyncMutex<JoinHandle<()>>,
 }
 
 impl Directory {
@@ -78,11 +80,13 @@ impl Directory {
         // Subscribed after the first look: from here on nothing is missed by both ways together.
         let subscriber = self.inner.subscribers.add(Arc::clone(&watcher.on_change));
         self.confirm();
-        let task = tokio::spawn(watcher.run()).abort_handle();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(watcher.run(stop.clone()));
         Ok(WatchGuard {
             directory: self.clone(),
             subscriber,
-            task,
+            stop,
+            task: AsyncMutex::new(task),
         })
     }
 
@@ -144,9 +148,22 @@ impl fmt::Debug for Subscribers {
     }
 }
 
+impl WatchGuard {
+    /// Ends the watch and closes its connection: only where nobody leaves one open does the last
+    /// to close the file take its write-ahead log away, and the file alone is the whole database.
+    pub(crate) async fn end(&self) {
+        self.stop.cancel();
+        let mut task = self.task.lock().await;
+        if !task.is_finished() {
+            // A task that panicked has nothing left to close.
+            drop((&mut *task).await);
+        }
+    }
+}
+
 impl Drop for WatchGuard {
     fn drop(&mut self) {
-        self.task.abort();
+        self.task.get_mut().abort();
         self.directory.inner.subscribers.remove(self.subscriber);
     }
 }
@@ -184,11 +201,14 @@ impl Watcher {
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut pruned = Instant::now();
         let mut failing = false;
-        loop {
-            tokio::time::sleep(POLL).await;
+        while stop
+            .run_until_cancelled(tokio::time::sleep(POLL))
+            .await
+            .is_some()
+        {
             let failure = match tokio::time::timeout(PATIENCE, self.look()).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -220,6 +240,10 @@ impl Watcher {
                     tracing::warn!(%error, "old changes could not be removed");
                 }
             }
+        }
+        if let Some(connection) = self.connection.take() {
+            // Nobody is left to be told of a connection that was gone already.
+            drop(connection.close().await);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What sessions and data spaces promise.
 
 mod activity;
+mod export;
 mod migrations;
 mod sessions;
 mod spaces;

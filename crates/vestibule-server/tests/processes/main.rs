@@ -1,0 +1,45 @@
+//! The real binary as child processes, one or several on one database, beside a sandbox in the
+//! test's own process.
+//!
+//! | module | what it asks |
+//! | --- | --- |
+//! | `first_visit` | one new user over two servers |
+//! | `outage` | what goes on while the provider fails, and what ends |
+//! | `kept` | what the database keeps for that, and who may write it |
+//! | `changes` | changes by the command line, heard by two servers |
+//! | `settings` | mistakes in the settings |
+//! | `network` | TLS and proxies on the way to the provider |
+//! | `life` | signals and addresses |
+//! | `database` | beginnings, kills, locks, and whose files they are |
+//! | `callers` | `/v1/me` and `/v1/authorize` |
+//! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
+//! | `surface` | routes, bodies, the document |
+//! | `metrics` | the admin listener |
+//! | `commands` | what the command line prints |
+//! | `logs` | what is never logged |
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "test code"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accounts;
+mod callers;
+mod changes;
+mod commands;
+mod database;
+mod first_visit;
+mod kept;
+mod life;
+mod logs;
+mod metrics;
+mod network;
+mod outage;
+mod settings;
+mod surface;
+mod world;

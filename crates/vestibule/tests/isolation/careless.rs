@@ -1,0 +1,132 @@
+//! Wrong on purpose: a pool that hands out whatever connection lies idle, so that the next caller
+//! gets the last caller's account. This is how the published leaks of pooled sessions happened.
+
+use std::{path::PathBuf, sync::Mutex};
+
+use sqlx::{
+    ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode},
+};
+use tempfile::TempDir;
+use tokio::sync::Mutex as AsyncMutex;
+use uuid::Uuid;
+
+use crate::storm::{Accounts, Session};
+
+pub(crate) struct Careless {
+    place: TempDir,
+    idle: std::sync::Arc<Mutex<Vec<SqliteConnection>>>,
+}
+
+pub(crate) struct CarelessSession {
+    connection: AsyncMutex<SqliteConnection>,
+    idle: std::sync::Arc<Mutex<Vec<SqliteConnection>>>,
+}
+
+impl Careless {
+    pub(crate) async fn open(accounts: usize) -> Self {
+        let careless = Self {
+            place: tempfile::tempdir().unwrap(),
+            idle: Default::default(),
+        };
+        for account in 0..accounts {
+            let mut file = careless.connect(account).await;
+            let tables = include_str!("migrations/0001_rows.sql");
+            sqlx::raw_sql(tables).execute(&mut file).await.unwrap();
+        }
+        careless
+    }
+
+    fn file(&self, account: usize) -> PathBuf {
+        self.place.path().join(format!("{account}.db"))
+    }
+
+    async fn connect(&self, account: usize) -> SqliteConnection {
+        SqliteConnectOptions::new()
+            .filename(self.file(account))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .connect()
+            .await
+            .unwrap()
+    }
+}
+
+impl Accounts for Careless {
+    type Session = CarelessSession;
+
+    async fn begin(&self, account: usize) -> Option<CarelessSession> {
+        let idle = self.idle.lock().unwrap().pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => self.connect(account).await,
+        };
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await
+            .ok()?;
+        let idle = std::sync::Arc::clone(&self.idle);
+        Some(CarelessSession {
+            connection: AsyncMutex::new(connection),
+            idle,
+        })
+    }
+
+    async fn committed(&self, account: usize) -> Vec<(Uuid, String)> {
+        let mut file = self.connect(account).await;
+        sqlx::query_as("SELECT id, owner FROM rows")
+            .fetch_all(&mut file)
+            .await
+            .unwrap()
+    }
+}
+
+impl CarelessSession {
+    async fn end(self, sql: &'static str) -> Option<()> {
+        let mut connection = self.connection.into_inner();
+        sqlx::raw_sql(sql).execute(&mut connection).await.ok()?;
+        self.idle.lock().unwrap().push(connection);
+        Some(())
+    }
+}
+
+impl Session for CarelessSession {
+    async fn write(&self, id: Uuid, owner: &str) -> Option<()> {
+        sqlx::query("INSERT INTO rows (id, owner) VALUES ($1, $2)")
+            .bind(id)
+            .bind(owner)
+            .execute(&mut *self.connection.lock().await)
+            .await
+            .ok()
+            .map(drop)
+    }
+
+    async fn upsert(&self, key: i64, owner: &str) -> Option<()> {
+        sqlx::query("INSERT INTO keys VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET owner = $2")
+            .bind(key)
+            .bind(owner)
+            .execute(&mut *self.connection.lock().await)
+            .await
+            .ok()
+            .map(drop)
+    }
+
+    async fn owners(&self) -> Option<Vec<String>> {
+        sqlx::query_scalar("SELECT owner FROM rows UNION ALL SELECT owner FROM keys")
+            .fetch_all(&mut *self.connection.lock().await)
+            .await
+            .ok()
+    }
+
+    async fn run(&self, _: &'static str) -> Option<()> {
+        None
+    }
+
+    async fn commit(self) -> Option<()> {
+        self.end("COMMIT").await
+    }
+
+    async fn rollback(self) -> Option<()> {
+        self.end("ROLLBACK").await
+    }
+}
