@@ -10,7 +10,10 @@ use sqlx::Connection as _;
 use tokio::sync::{Notify, oneshot};
 use vestibule::{Principal, Repository, SessionError, TenantSession, Vestibule};
 
-use crate::world::{Marks, Metrics, World, ask, marks, soon};
+use crate::{
+    wire::Wire,
+    world::{Marks, Metrics, World, ask, marks, soon},
+};
 
 /// A statement that never ends by itself.
 const FOREVER: &str =
@@ -158,23 +161,81 @@ async fn a_kept_handle_in_the_middle_of_a_statement() {
 /// The same within the handler: a statement that is dropped before its end breaks the session.
 #[tokio::test]
 async fn a_statement_that_is_dropped_is_not_committed() {
-    async fn drop_one(Repository(marks): Repository<Marks>) -> StatusCode {
-        marks.add("before").await.unwrap();
+    /// What the handler says where it does not find what it should: a panic would be the
+    /// expected 500.
+    const WRONG: StatusCode = StatusCode::IM_A_TEAPOT;
+
+    async fn endless(Repository(marks): Repository<Marks>) -> Result<StatusCode, StatusCode> {
+        marks.add("before").await.map_err(|_| WRONG)?;
         let endless = marks.0.query(FOREVER).execute();
         let in_time = tokio::time::timeout(Duration::from_millis(30), endless).await;
-        assert!(in_time.is_err());
-        let after = marks.add("after").await;
-        assert!(matches!(after, Err(SessionError::Aborted)), "{after:?}");
-        StatusCode::CREATED
+        in_time.err().ok_or(WRONG)?;
+        match marks.add("after").await {
+            Err(SessionError::Aborted) => Ok(StatusCode::CREATED),
+            _ => Err(WRONG),
+        }
+    }
+    /// This one comes to its end, but nobody has seen it.
+    async fn unseen(Repository(marks): Repository<Marks>) -> Result<StatusCode, StatusCode> {
+        marks.add("before").await.map_err(|_| WRONG)?;
+        {
+            let unseen = marks.add("unseen");
+            tokio::pin!(unseen);
+            if futures_util::poll!(&mut unseen).is_ready() {
+                return Err(WRONG);
+            }
+        }
+        Ok(StatusCode::CREATED)
     }
 
     let world = World::start().await;
+    let routes = Router::new()
+        .route("/endless", post(endless))
+        .route("/unseen", post(unseen));
+    let site = world.serve(routes).await;
+    for path in ["/endless", "/unseen"] {
+        let begun = Instant::now();
+        let answer = ask(site, "POST", path, &world.ada()).await;
+        answer.expect_problem(500, "internal_error");
+        assert!(marks(site, &world.ada()).await.is_empty());
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(2), "{path}: {took:?}");
+    }
+}
+
+/// The task of a request whose client has gone: its statement is stopped.
+#[tokio::test]
+async fn a_kept_handle_whose_client_is_gone() {
+    let world = World::start().await;
+    let begun = Arc::new(Notify::new());
+    let spawn = {
+        let begun = Arc::clone(&begun);
+        move |Repository(marks): Repository<Marks>| async move {
+            marks.add("before").await.unwrap();
+            tokio::spawn(async move {
+                let endless = marks.0.query(FOREVER).execute();
+                tokio::pin!(endless);
+                assert!(futures_util::poll!(&mut endless).is_pending());
+                begun.notify_one();
+                drop(endless.await);
+            });
+            std::future::pending::<StatusCode>().await
+        }
+    };
     let site = world
-        .serve(Router::new().route("/drop", post(drop_one)))
+        .serve(Router::new().route("/spawn", post(spawn)))
         .await;
-    let answer = ask(site, "POST", "/drop", &world.ada()).await;
-    answer.expect_problem(500, "internal_error");
+    let mut wire = Wire::connect(site).await;
+    wire.send("POST", "/spawn", Some(&world.ada())).await;
+    soon(begun.notified()).await;
+    let left = Instant::now();
+    drop(wire);
     assert!(marks(site, &world.ada()).await.is_empty());
+    assert!(
+        left.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        left.elapsed()
+    );
 }
 
 /// Statements of one session at the same time follow each other.
