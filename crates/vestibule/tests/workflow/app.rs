@@ -53,11 +53,13 @@ pub struct App {
     _place: TempDir,
 }
 
+type Before = Box<dyn FnOnce(&Sandbox)>;
+
 /// An [`App`] to be.
 #[derive(Default)]
 pub struct Setup {
     settings: Vec<(&'static str, String)>,
-    before: Option<Box<dyn FnOnce(&Sandbox)>>,
+    before: Option<Before>,
 }
 
 /// An application as the defaults have it.
