@@ -53,14 +53,13 @@ pub struct App {
     _place: TempDir,
 }
 
-/// What is done to the sandbox before anybody asks it.
-type Preparation = Box<dyn FnOnce(&Sandbox)>;
+type Before = Box<dyn FnOnce(&Sandbox)>;
 
 /// An [`App`] to be.
 #[derive(Default)]
 pub struct Setup {
     settings: Vec<(&'static str, String)>,
-    before: Option<Preparation>,
+    before: Option<Before>,
 }
 
 /// An application as the defaults have it.

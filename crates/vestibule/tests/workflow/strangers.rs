@@ -4,7 +4,7 @@
 use vestibule::Reason;
 use vestibule_sandbox::{Endpoint, Tenant, User};
 
-use crate::app::{App, app, eventually};
+use crate::app::{App, app, eventually, with};
 
 const TOKENS: usize = 100;
 /// A refusal is remembered for ten seconds at most: it is forgotten by now.
@@ -92,4 +92,23 @@ async fn one_strangers_refusal_is_not_anothers() {
     // Nor his own, once he signs in to a customer.
     let token = app.sandbox.user_token("user_peter").tenant("tenant_acme");
     app.with(token).me().await.ok();
+}
+
+/// Also where nothing that the provider says is remembered.
+#[tokio::test]
+async fn strangers_where_every_request_asks() {
+    let app = with("USER_CACHE_TTL", "0").start().await;
+    app.sandbox.add_tenant(Tenant::new("tenant_initech"));
+    app.sandbox
+        .add_user(User::new("user_peter").tenant("tenant_initech"));
+    assert_eq!(
+        calls_of(&app, "user_peter", Reason::UnknownAccount).await,
+        2
+    );
+    assert_eq!(calls_of(&app, "user_nobody", Reason::UnknownUser).await, 1);
+    app.advance(FORGOTTEN);
+    assert_eq!(
+        calls_of(&app, "user_peter", Reason::UnknownAccount).await,
+        2
+    );
 }
