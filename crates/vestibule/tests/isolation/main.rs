@@ -7,7 +7,7 @@
 //! The same storm blows over a session that is wrong on purpose, with a pool that keeps the last
 //! account's connection: there it must find foreign rows, or it could not see what it looks for.
 //!
-//! `ISOLATION_OPERATIONS` sets how many transactions there are; `scripts/soak` sets 100,000. The
+//! `ISOLATION_OPERATIONS` sets how many transactions there are; `scripts/soak` sets 20,000. The
 //! seed is printed when something is wrong; `ISOLATION_SEED` repeats it.
 
 #![expect(
