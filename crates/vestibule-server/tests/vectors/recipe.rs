@@ -144,11 +144,12 @@ impl Cook<'_> {
     /// The token's text, signed over what is really sent.
     fn written(&self, builder: &TokenBuilder, key: &SigningKey, steps: &[Step]) -> String {
         let mut minted = builder.mint();
-        if steps.iter().any(|step| matches!(step, Step::UnusedBit(1))) && part(&minted, 1) % 4 == 0
+        if steps.iter().any(|step| matches!(step, Step::UnusedBit(1)))
+            && part(&minted, 1).is_multiple_of(4)
         {
             // One character more gives the last one unused bits.
             minted = builder.clone().claim("pad", "").mint();
-            if part(&minted, 1) % 4 == 0 {
+            if part(&minted, 1).is_multiple_of(4) {
                 minted = builder.clone().claim("pad", "x").mint();
             }
         }
