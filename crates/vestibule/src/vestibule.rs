@@ -1,6 +1,6 @@
 //! The whole pipeline behind one handle, and the one place where its parts are put together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::migrate::Migrator;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,9 @@ struct Inner {
     stopped: CancellationToken,
     changes: WatchGuard,
 }
+
+/// How long a reader of the activity waits for its writer.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Why the entrance could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +183,15 @@ impl Vestibule {
             database: self.0.directory.ping().await.is_ok(),
             keys: self.0.keys.ready(),
         }
+    }
+
+    /// Waits until what happened so far can be read in the activity of its accounts, for a
+    /// moment at most: a caller who looks right after signing in finds himself.
+    ///
+    /// Not while a session of the account is open, whose end the writer waits for.
+    pub async fn settle_activity(&self) {
+        // Where the writer is busy, the reader sees a little less.
+        let _ = tokio::time::timeout(SETTLE, self.0.activity.flush()).await;
     }
 
     /// Sets the gauges to what is true now. Called before metrics are read.

@@ -1,6 +1,6 @@
 //! `GET /v1/activity`: the latest sign-ins and refusals of the caller's account.
 
-use axum::Json;
+use axum::{Json, extract::State};
 use vestibule::{
     http::Problem,
     store::PageOf,
@@ -11,6 +11,7 @@ use vestibule::{
 };
 
 use super::{
+    ApiState,
     openapi::{ActivityPageBody, ProblemBody},
     paging::Paging,
 };
@@ -35,8 +36,11 @@ use super::{
     )
 )]
 pub(crate) async fn list(
+    State(state): State<ApiState>,
     session: TenantSession,
     Paging(page): Paging,
 ) -> Result<Json<PageOf<ActivityEntry>>, Problem> {
+    // Before the session's first statement, which would keep the writer from the account's file.
+    state.vestibule.settle_activity().await;
     Ok(Json(activity::page(&session, &page).await?))
 }

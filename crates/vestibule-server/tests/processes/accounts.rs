@@ -206,3 +206,19 @@ async fn activity_belongs_to_the_callers_own_account() {
     assert_eq!(theirs[1]["kind"], "sign_in");
     assert_eq!(theirs[1]["reason"], Value::Null);
 }
+
+#[tokio::test]
+async fn who_looks_right_after_signing_in_finds_himself() {
+    let world = World::new(&[]).await;
+    let server = world.place.serve();
+    let ada = world.user("user_ada");
+    let me = world.me(&server, &ada).await.expect_ok().json();
+    let page = world.get(&server, "/v1/activity", &ada).await;
+    let activity = page.expect_ok().json();
+    assert_eq!(items(&activity)[0]["kind"], "sign_in", "{activity}");
+    assert_eq!(items(&activity)[0]["user_id"], me["user"]["id"]);
+    // Also where the look itself is the first use.
+    let grace = world.user("user_grace");
+    let page = world.get(&server, "/v1/activity", &grace).await;
+    assert_eq!(items(&page.expect_ok().json()).len(), 1);
+}
