@@ -213,7 +213,7 @@ async fn the_pool_is_full_again_after_many_bad_requests() {
         .route("/refuse/{label}", post(refuse))
         .route("/panic/{label}", post(panics))
         .route("/lose/{label}", post(lose))
-        .route("/work/{label}", post(work))
+        .route("/busy/{label}", post(work))
         .with_state(Arc::clone(&finished))
         .route("/meet", get(meet))
         .with_state(barrier);
@@ -229,7 +229,7 @@ async fn the_pool_is_full_again_after_many_bad_requests() {
                 Fate::Refused => "refuse",
                 Fate::Panicked => "panic",
                 Fate::Lost => "lose",
-                Fate::Left => "work",
+                Fate::Left => "busy",
             };
             let mut wire = Wire::connect(site).await;
             wire.send("POST", &format!("/{path}/{number:03}"), Some(token))
