@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
-use vestibule::settings::{SETTINGS, SettingsReader};
+use vestibule::settings::{DatabaseLocation, SETTINGS, SettingsReader};
 
 use super::{
     Global,
@@ -85,8 +85,13 @@ fn derived(settings: &ServeSettings, name: &str) -> Option<String> {
                 proxy.port_or_known_default().unwrap_or_default()
             )
         }
-        "DATABASE_URL" => format!("sqlite:{}", database.file.display()),
-        "TENANT_DATABASE_DIR" => database.tenant_dir.display().to_string(),
+        "DATABASE_URL" => match &database.location {
+            DatabaseLocation::Sqlite(files) => format!("sqlite:{}", files.file.display()),
+            DatabaseLocation::Postgres(servers) => servers.main.application.to_string(),
+        },
+        "DATABASE_ADMIN_URL" => database.postgres()?.main.owner().to_string(),
+        "TENANCY" => database.tenancy.as_str().to_owned(),
+        "TENANT_DATABASE_DIR" => database.sqlite()?.tenant_dir.display().to_string(),
         "VESTIBULE_LISTEN" => settings.server.listen.to_string(),
         "VESTIBULE_ADMIN_LISTEN" => settings.server.admin_listen.to_string(),
         _ => return None,

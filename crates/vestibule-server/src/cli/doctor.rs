@@ -140,7 +140,10 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Direct
 
 /// Database files are their owner's only; so are the files beside them.
 fn file_modes(settings: &Settings, findings: &mut Findings) {
-    let main = &settings.database.file;
+    let Some(files) = settings.database.sqlite() else {
+        return;
+    };
+    let main = &files.file;
     let mut open = Vec::new();
     let mut look = |path: &Path| {
         // What is not there cannot be read.
@@ -157,8 +160,8 @@ fn file_modes(settings: &Settings, findings: &mut Findings) {
         beside.push(suffix);
         look(Path::new(&beside));
     }
-    look(&settings.database.tenant_dir);
-    if let Ok(entries) = fs::read_dir(&settings.database.tenant_dir) {
+    look(&files.tenant_dir);
+    if let Ok(entries) = fs::read_dir(&files.tenant_dir) {
         for entry in entries.flatten() {
             look(&entry.path());
         }

@@ -5,29 +5,60 @@ use std::{
     time::Duration,
 };
 
-use super::SettingsReader;
+use super::{PostgresSettings, SettingsReader};
 
 /// How accounts are kept apart (contract §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tenancy {
-    /// One file per account.
+    /// SQLite: one file per account. PostgreSQL: one database per account.
     Database,
+    /// PostgreSQL: one schema per account.
+    Schema,
+    /// PostgreSQL: shared tables with forced row-level security.
+    Row,
+}
+
+impl Tenancy {
+    /// `database`, `schema` or `row`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Schema => "schema",
+            Self::Row => "row",
+        }
+    }
 }
 
 /// The database section of the settings.
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
-    /// `DATABASE_URL`: the main file, which holds the directory.
-    pub file: PathBuf,
+    /// `DATABASE_URL`, and what belongs to its kind of database.
+    pub location: DatabaseLocation,
     /// `TENANCY`.
     pub tenancy: Tenancy,
-    /// `TENANT_DATABASE_DIR`: one file per account lies here.
-    pub tenant_dir: PathBuf,
     /// `DATABASE_POOL_SIZE`: connections in all.
     pub pool_size: u32,
     /// `DATABASE_TIMEOUT`: longest wait for a connection or a statement.
     pub timeout: Duration,
+}
+
+/// Where the directory and the accounts' data lie.
+#[derive(Clone, Debug)]
+pub enum DatabaseLocation {
+    /// Files of this machine.
+    Sqlite(SqliteSettings),
+    /// Servers.
+    Postgres(PostgresSettings),
+}
+
+/// The files of SQLite.
+#[derive(Clone, Debug)]
+pub struct SqliteSettings {
+    /// `DATABASE_URL`: the main file, which holds the directory.
+    pub file: PathBuf,
+    /// `TENANT_DATABASE_DIR`: one file per account lies here.
+    pub tenant_dir: PathBuf,
 }
 
 /// More: more statements at once, and more memory; fewer: requests wait for each other.
@@ -38,27 +69,80 @@ const TIMEOUT: u32 = 5;
 impl DatabaseSettings {
     /// Reads the section; none where something was wrong, which `reader` then knows.
     pub fn read(reader: &mut SettingsReader) -> Option<Self> {
-        let file = match reader.secret("DATABASE_URL") {
-            None => Some(PathBuf::from("vestibule.db")),
-            Some(url) => reader.noted("DATABASE_URL", sqlite_file(url.expose())),
+        let url = reader.secret("DATABASE_URL");
+        let url = url.as_ref().map_or("sqlite:vestibule.db", |url| url.expose());
+        let on_postgres = is_postgres(url);
+        let tenancy = if on_postgres {
+            reader.parsed("TENANCY", Tenancy::Row, |text| match text {
+                "row" => Ok(Tenancy::Row),
+                "schema" => Ok(Tenancy::Schema),
+                "database" => Ok(Tenancy::Database),
+                _ => Err("must be row, schema or database".to_owned()),
+            })
+        } else {
+            reader.parsed("TENANCY", Tenancy::Database, |text| match text {
+                "database" => Ok(Tenancy::Database),
+                "schema" | "row" => Err("on SQLite must be database".to_owned()),
+                _ => Err("must be database".to_owned()),
+            })
         };
-        let tenancy = reader.parsed("TENANCY", Tenancy::Database, |text| match text {
-            "database" => Ok(Tenancy::Database),
-            "schema" | "row" => Err("on SQLite must be database".to_owned()),
-            _ => Err("must be database".to_owned()),
-        });
-        let tenant_dir = reader.text("TENANT_DATABASE_DIR").map(PathBuf::from);
+        let location = if on_postgres {
+            PostgresSettings::read(reader, url, tenancy).map(DatabaseLocation::Postgres)
+        } else {
+            SqliteSettings::read(reader, url).map(DatabaseLocation::Sqlite)
+        };
         let pool_size = reader.count("DATABASE_POOL_SIZE", POOL_SIZE, 1, 1_000);
         let timeout = reader.seconds("DATABASE_TIMEOUT", TIMEOUT, Duration::from_millis(100));
-        let file = file?;
         Some(Self {
-            tenant_dir: tenant_dir.unwrap_or_else(|| beside(&file)),
-            file,
+            location: location?,
             tenancy: tenancy?,
             pool_size: pool_size?,
             timeout: timeout?,
         })
     }
+
+    /// Those of the connections in all that the directory may use on PostgreSQL. A request that
+    /// holds a session's connection may ask the directory too: were they the same, all could wait
+    /// for each other.
+    pub(crate) fn directory_connections(&self) -> u32 {
+        self.pool_size.div_ceil(3)
+    }
+
+    /// The others, for tenant sessions; at least one.
+    pub(crate) fn session_connections(&self) -> u32 {
+        (self.pool_size - self.directory_connections()).max(1)
+    }
+
+    /// The files, where it is SQLite.
+    pub fn sqlite(&self) -> Option<&SqliteSettings> {
+        match &self.location {
+            DatabaseLocation::Sqlite(files) => Some(files),
+            DatabaseLocation::Postgres(_) => None,
+        }
+    }
+
+    /// The servers, where it is PostgreSQL.
+    pub fn postgres(&self) -> Option<&PostgresSettings> {
+        match &self.location {
+            DatabaseLocation::Sqlite(_) => None,
+            DatabaseLocation::Postgres(servers) => Some(servers),
+        }
+    }
+}
+
+impl SqliteSettings {
+    fn read(reader: &mut SettingsReader, url: &str) -> Option<Self> {
+        let tenant_dir = reader.text("TENANT_DATABASE_DIR").map(PathBuf::from);
+        let file = reader.noted("DATABASE_URL", sqlite_file(url))?;
+        Some(Self {
+            tenant_dir: tenant_dir.unwrap_or_else(|| beside(&file)),
+            file,
+        })
+    }
+}
+
+pub(super) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
 fn beside(file: &Path) -> PathBuf {
@@ -70,11 +154,7 @@ fn sqlite_file(url: &str) -> Result<PathBuf, String> {
     let Some(rest) = url.strip_prefix("sqlite:") else {
         // Never the URL itself: it may hold a password.
         return Err(
-            if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-                "PostgreSQL is not supported by this version: use sqlite:vestibule.db".to_owned()
-            } else {
-                "must begin with sqlite:, such as sqlite:vestibule.db".to_owned()
-            },
+            "must begin with sqlite: or postgres://, such as sqlite:vestibule.db".to_owned(),
         );
     };
     let rest = rest.strip_prefix("//").unwrap_or(rest);

@@ -5,14 +5,16 @@
 
 mod database;
 mod names;
+mod postgres;
 mod provider;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod url;
 
-pub use self::database::{DatabaseSettings, Tenancy};
+pub use self::database::{DatabaseLocation, DatabaseSettings, SqliteSettings, Tenancy};
 pub use self::names::{RESERVED, SETTINGS, Setting};
+pub use self::postgres::{BindingKey, PostgresLogins, PostgresSettings, PostgresUrl};
 pub use self::provider::{ProviderSettings, Provisioning};
 pub use self::reader::{Secret, SettingProblem, SettingsError, SettingsReader};
 

@@ -84,11 +84,36 @@ pub const SETTINGS: &[Setting] = &[
         "who becomes a user on a first visit: connection, tenant or off",
     ),
     secret("DATABASE_URL", "sqlite:vestibule.db", "the main database"),
-    open("TENANCY", "database", "how accounts are kept apart"),
+    secret(
+        "DATABASE_ADMIN_URL",
+        "DATABASE_URL",
+        "PostgreSQL: the owner's login, for commands that make and change tables",
+    ),
+    secret(
+        "VESTIBULE_BINDING_KEY",
+        "required on PostgreSQL in row and schema",
+        "32 random bytes in base64, which bind a transaction to its account; two, separated by a \
+         comma, during a change",
+    ),
+    open(
+        "TENANCY",
+        "database on SQLite, row on PostgreSQL",
+        "how accounts are kept apart: database, schema or row",
+    ),
     open(
         "TENANT_DATABASE_DIR",
         "tenants/ beside the main file",
-        "where each account's file lies",
+        "SQLite: where each account's file lies",
+    ),
+    secret(
+        "VESTIBULE_CLUSTERS",
+        "empty",
+        "PostgreSQL: further clusters, as eu=postgres://…;us=postgres://…",
+    ),
+    secret(
+        "VESTIBULE_ADMIN_CLUSTERS",
+        "empty",
+        "PostgreSQL: the owners' logins of further clusters, in the same form",
     ),
     open("DATABASE_POOL_SIZE", "10", "connections in all"),
     open(
@@ -170,10 +195,6 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Settings that other versions or databases know; accepted in a file, so that one file serves.
 pub const RESERVED: &[&str] = &[
-    "DATABASE_ADMIN_URL",
-    "VESTIBULE_BINDING_KEY",
-    "VESTIBULE_CLUSTERS",
-    "VESTIBULE_ADMIN_CLUSTERS",
     "VESTIBULE_GRPC_LISTEN",
     "VESTIBULE_TRUSTED_PROXIES",
     "PRINCIPAL_MAX_STALE",

@@ -51,8 +51,9 @@ fn defaults_are_those_of_the_reference() {
         (provider.require_tenant, provider.allow_client_issued_users),
         (true, false)
     );
-    assert_eq!(settings.database.file, PathBuf::from("vestibule.db"));
-    assert_eq!(settings.database.tenant_dir, PathBuf::from("tenants"));
+    let files = settings.database.sqlite().unwrap();
+    assert_eq!(files.file, PathBuf::from("vestibule.db"));
+    assert_eq!(files.tenant_dir, PathBuf::from("tenants"));
     assert_eq!(settings.database.timeout, Duration::from_secs(5));
 }
 
@@ -246,8 +247,9 @@ fn sqlite_urls_have_several_forms() {
         ("sqlite:///var/a.db?mode=rwc", "/var/a.db", "/var/tenants"),
     ] {
         let database = with(&[("DATABASE_URL", url)]).unwrap().database;
-        assert_eq!(database.file, PathBuf::from(file));
-        assert_eq!(database.tenant_dir, PathBuf::from(tenants));
+        let files = database.sqlite().unwrap();
+        assert_eq!(files.file, PathBuf::from(file));
+        assert_eq!(files.tenant_dir, PathBuf::from(tenants));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::sqlite::{self, Trouble};
+use super::trouble::{Trouble, trouble};
 
 /// The directory could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,18 @@ impl StoreError {
         }
     }
 
+    /// Says what a state of PostgreSQL means; other errors stay as they are.
+    pub(crate) fn or_refused(self, sqlstate: &str, what: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Database(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some(sqlstate) =>
+            {
+                Self::Refused(what())
+            }
+            other => other,
+        }
+    }
+
     /// Names what a broken unique key means; other errors stay as they are.
     pub(crate) fn or_exists(self, what: impl FnOnce() -> String) -> Self {
         match self {
@@ -60,7 +72,7 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match sqlite::trouble(&error) {
+        match trouble(&error) {
             Trouble::Passing => Self::Unavailable(error.to_string()),
             Trouble::NotADatabase => Self::Refused(format!(
                 "not a SQLite database, or damaged ({error}): restore it from a backup"

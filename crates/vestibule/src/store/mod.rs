@@ -2,7 +2,7 @@
 //!
 //! One SQL text for every database. A statement is put together at run time ([`Value`]), so no
 //! type parameter for the database reaches a caller; what differs between databases is apart, in
-//! `sqlite.rs`.
+//! `sqlite.rs` and `postgres/`.
 //!
 //! Every change is written down in the same transaction that makes it, so that every other
 //! process hears of it within a second (`directory/watch.rs`).
@@ -12,10 +12,12 @@ mod directory;
 mod error;
 mod ids;
 mod names;
+pub(crate) mod postgres;
 mod query;
 mod records;
 mod schema;
 pub(crate) mod sqlite;
+mod trouble;
 
 pub(crate) use self::cursor::{newest_first, oldest_first};
 pub(crate) use self::directory::KeptMigration;
@@ -25,8 +27,9 @@ pub use self::directory::{AccountUsers, Directory, WatchGuard};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;
 pub(crate) use self::names::is_plain_text;
-pub(crate) use self::query::{Connection, Query, Rows, run_script};
+pub(crate) use self::query::{Connection, Kind, Operation, PostgresConnection, Query, Rows, run_script};
 pub use self::query::{FromDatabaseRow, Value};
+pub(crate) use self::trouble::{Trouble, trouble};
 pub use self::records::{
     Account, Change, KeptFact, NewUser, Page, PageOf, Profile, Provisioned, ServiceClient, Status,
     User,

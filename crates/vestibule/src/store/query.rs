@@ -4,22 +4,29 @@
 //! Texts use what all databases share: `$1` placeholders, `RETURNING`, `ON CONFLICT`. Times are
 //! whole milliseconds (`BIGINT`): RFC 3339 text sorts wrongly.
 
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::{
     Arguments, AssertSqlSafe, Either, Executor, FromRow, SqlSafeStr, SqlStr,
     error::BoxDynError,
+    postgres::{PgArguments, PgConnection, PgRow},
     sqlite::{SqliteArguments, SqliteConnection, SqliteRow},
 };
 use uuid::Uuid;
 
-use super::Status;
+use super::{Status, postgres};
 use crate::clock::Timestamp;
 
 /// A row of any of the databases becomes this. `#[derive(sqlx::FromRow)]` is all it takes; tuples
 /// such as `(i64,)` serve too.
-pub trait FromDatabaseRow: for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
+pub trait FromDatabaseRow:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
 
-impl<T> FromDatabaseRow for T where T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
+impl<T> FromDatabaseRow for T where
+    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
 
 /// A parameter of a statement. A NULL keeps its type, because not every database can guess it.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,29 +81,114 @@ values! {
     Status => Text, |status: Status| status.as_str().to_owned();
 }
 
-/// A connection to one of the databases. Another database is one more variant.
+/// A statement of the directory that the application's login may run on PostgreSQL, where it is a
+/// function (`postgres/functions.rs`). On SQLite, and for PostgreSQL's owner, it is its text.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) name: &'static str,
+    pub(crate) takes: &'static [Kind],
+    /// The columns of its rows; none where it gives no rows.
+    pub(crate) gives: &'static [(&'static str, Kind)],
+    pub(crate) sql: &'static str,
+}
+
+/// The type of an argument or a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    BigInt,
+    Text,
+    Uuid,
+    Bytes,
+}
+
+impl Kind {
+    pub(crate) const fn sql(self) -> &'static str {
+        match self {
+            Self::BigInt => "bigint",
+            Self::Text => "text",
+            Self::Uuid => "uuid",
+            Self::Bytes => "bytea",
+        }
+    }
+}
+
+/// A connection to one of the databases.
 pub(crate) enum Connection<'c> {
     Sqlite(&'c mut SqliteConnection),
+    Postgres(PostgresConnection<'c>),
+}
+
+/// A connection to PostgreSQL, and how statements reach it.
+pub(crate) struct PostgresConnection<'c> {
+    connection: &'c mut PgConnection,
+    /// Statements are prepared once and kept; not through a pooler.
+    keeps_statements: bool,
+    /// Operations are calls of functions, which demand a proof; none: they are their text.
+    signer: Option<&'c postgres::Signer>,
+}
+
+impl<'c> PostgresConnection<'c> {
+    /// For statements as they are written.
+    pub(crate) fn plain(connection: &'c mut PgConnection, keeps_statements: bool) -> Self {
+        Self {
+            connection,
+            keeps_statements,
+            signer: None,
+        }
+    }
+
+    /// For the application's login, which reaches the directory through functions only.
+    pub(crate) fn calling(
+        connection: &'c mut PgConnection,
+        keeps_statements: bool,
+        signer: &'c postgres::Signer,
+    ) -> Self {
+        Self {
+            connection,
+            keeps_statements,
+            signer: Some(signer),
+        }
+    }
+
+    /// The connection itself, for what no other database has.
+    pub(crate) fn into_inner(self) -> &'c mut PgConnection {
+        self.connection
+    }
 }
 
 /// One statement with its parameters.
 #[derive(Debug)]
 pub(crate) struct Query {
-    sql: SqlStr,
+    text: Text,
     values: Vec<Value>,
+}
+
+#[derive(Debug)]
+enum Text {
+    Sql(SqlStr),
+    Operation(&'static Operation),
 }
 
 /// Rows of one of the databases, not yet looked into.
 #[derive(Debug)]
 pub(crate) enum Rows {
     Sqlite(Vec<SqliteRow>),
+    Postgres(Vec<PgRow>),
 }
 
 impl Query {
     pub(crate) fn new(sql: impl SqlSafeStr) -> Self {
         Self {
-            sql: sql.into_sql_str(),
+            text: Text::Sql(sql.into_sql_str()),
             values: Vec::new(),
+        }
+    }
+
+    /// A call of an operation; its arguments follow with [`Query::bind`].
+    pub(crate) fn of(operation: &'static Operation) -> Self {
+        Self {
+            text: Text::Operation(operation),
+            values: Vec::with_capacity(operation.takes.len()),
         }
     }
 
@@ -107,18 +199,40 @@ impl Query {
     }
 
     pub(crate) fn sql(&self) -> &str {
-        self.sql.as_str()
+        match &self.text {
+            Text::Sql(sql) => sql.as_str(),
+            Text::Operation(operation) => operation.sql,
+        }
+    }
+
+    /// The same with another text.
+    pub(crate) fn with_sql(self, sql: String) -> Self {
+        Self {
+            // What was safe before is made longer by texts of ours.
+            text: Text::Sql(AssertSqlSafe(sql).into_sql_str()),
+            values: self.values,
+        }
     }
 
     /// Runs the statement; how many rows it touched.
     pub(crate) async fn execute(self, on: Connection<'_>) -> Result<u64, sqlx::Error> {
         match on {
             Connection::Sqlite(connection) => {
-                let arguments = sqlite_arguments(self.values)?;
-                let done = sqlx::query_with(self.sql, arguments)
-                    .execute(connection)
-                    .await?;
+                let (sql, arguments) = self.for_sqlite()?;
+                let done = sqlx::query_with(sql, arguments).execute(connection).await?;
                 Ok(done.rows_affected())
+            }
+            Connection::Postgres(on) => {
+                let call = self.for_postgres(&on)?;
+                let query = sqlx::query_with(call.sql, call.arguments);
+                let query = query.persistent(on.keeps_statements);
+                if !call.counts {
+                    let done = query.execute(on.connection).await?;
+                    return Ok(done.rows_affected());
+                }
+                let row = query.fetch_one(on.connection).await?;
+                let (touched,) = <(i64,)>::from_row(&row)?;
+                Ok(u64::try_from(touched).unwrap_or(0))
             }
         }
     }
@@ -127,11 +241,19 @@ impl Query {
     pub(crate) async fn rows(self, on: Connection<'_>) -> Result<Rows, sqlx::Error> {
         match on {
             Connection::Sqlite(connection) => {
-                let arguments = sqlite_arguments(self.values)?;
-                sqlx::query_with(self.sql, arguments)
+                let (sql, arguments) = self.for_sqlite()?;
+                sqlx::query_with(sql, arguments)
                     .fetch_all(connection)
                     .await
                     .map(Rows::Sqlite)
+            }
+            Connection::Postgres(on) => {
+                let call = self.for_postgres(&on)?;
+                sqlx::query_with(call.sql, call.arguments)
+                    .persistent(on.keeps_statements)
+                    .fetch_all(on.connection)
+                    .await
+                    .map(Rows::Postgres)
             }
         }
     }
@@ -142,18 +264,16 @@ impl Query {
     pub(crate) async fn first_row(self, on: Connection<'_>) -> Result<Rows, sqlx::Error> {
         match on {
             Connection::Sqlite(connection) => {
-                let arguments = sqlite_arguments(self.values)?;
-                let mut results = connection.fetch_many(sqlx::query_with(self.sql, arguments));
-                let mut first = Vec::new();
-                while let Some(result) = results.try_next().await? {
-                    if let Either::Right(row) = result
-                        && first.is_empty()
-                    {
-                        first.push(row);
-                    }
-                }
-                drop(results);
-                Ok(Rows::Sqlite(first))
+                let (sql, arguments) = self.for_sqlite()?;
+                let results = connection.fetch_many(sqlx::query_with(sql, arguments));
+                first_of(results).await.map(Rows::Sqlite)
+            }
+            Connection::Postgres(on) => {
+                let call = self.for_postgres(&on)?;
+                let query = sqlx::query_with(call.sql, call.arguments);
+                let query = query.persistent(on.keeps_statements);
+                let results = on.connection.fetch_many(query);
+                first_of(results).await.map(Rows::Postgres)
             }
         }
     }
@@ -171,50 +291,108 @@ impl Query {
     ) -> Result<Option<T>, sqlx::Error> {
         self.first_row(on).await?.into_first()
     }
+
+    fn for_sqlite(self) -> Result<(SqlStr, SqliteArguments), sqlx::Error> {
+        let sql = match self.text {
+            Text::Sql(sql) => sql,
+            Text::Operation(operation) => operation.sql.into_sql_str(),
+        };
+        let mut arguments = SqliteArguments::default();
+        for value in self.values {
+            match value {
+                Value::Bool(value) => arguments.add(value),
+                Value::Integer(value) => arguments.add(value),
+                Value::BigInt(value) => arguments.add(value),
+                Value::Double(value) => arguments.add(value),
+                Value::Text(value) => arguments.add(value),
+                Value::Uuid(value) => arguments.add(value),
+                Value::Bytes(value) => arguments.add(value),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok((sql, arguments))
+    }
+
+    fn for_postgres(self, on: &PostgresConnection<'_>) -> Result<PostgresCall, sqlx::Error> {
+        let mut values = self.values;
+        let (sql, counts) = match (self.text, on.signer) {
+            (Text::Sql(sql), _) => (sql, false),
+            (Text::Operation(operation), None) => (operation.sql.into_sql_str(), false),
+            (Text::Operation(operation), Some(signer)) => {
+                let (minute, proof) = signer.proof(operation, &values);
+                values.push(minute.into());
+                values.push(proof.into());
+                let call = AssertSqlSafe(postgres::call(operation)).into_sql_str();
+                (call, operation.gives.is_empty())
+            }
+        };
+        let mut arguments = PgArguments::default();
+        for value in values {
+            match value {
+                Value::Bool(value) => arguments.add(value),
+                Value::Integer(value) => arguments.add(value),
+                Value::BigInt(value) => arguments.add(value),
+                Value::Double(value) => arguments.add(value),
+                Value::Text(value) => arguments.add(value),
+                Value::Uuid(value) => arguments.add(value),
+                Value::Bytes(value) => arguments.add(value),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(PostgresCall {
+            sql,
+            arguments,
+            counts,
+        })
+    }
+}
+
+/// What is sent to PostgreSQL.
+struct PostgresCall {
+    sql: SqlStr,
+    arguments: PgArguments,
+    /// Its only row says how many rows were touched.
+    counts: bool,
+}
+
+async fn first_of<Done, Row>(
+    mut results: impl Stream<Item = Result<Either<Done, Row>, sqlx::Error>> + Unpin,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let mut first = Vec::new();
+    while let Some(result) = results.try_next().await? {
+        if let Either::Right(row) = result
+            && first.is_empty()
+        {
+            first.push(row);
+        }
+    }
+    Ok(first)
 }
 
 impl Rows {
     pub(crate) fn into_all<T: FromDatabaseRow>(self) -> Result<Vec<T>, sqlx::Error> {
         match self {
             Self::Sqlite(rows) => rows.iter().map(T::from_row).collect(),
+            Self::Postgres(rows) => rows.iter().map(T::from_row).collect(),
         }
     }
 
     pub(crate) fn into_first<T: FromDatabaseRow>(self) -> Result<Option<T>, sqlx::Error> {
         match self {
             Self::Sqlite(rows) => rows.first().map(T::from_row).transpose(),
+            Self::Postgres(rows) => rows.first().map(T::from_row).transpose(),
         }
     }
 }
 
 /// Runs a script of several statements without parameters.
 pub(crate) async fn run_script(on: Connection<'_>, sql: &str) -> Result<(), sqlx::Error> {
+    // Ours, or a migration that the application's developer wrote: never a caller's text.
+    let script = sqlx::raw_sql(AssertSqlSafe(sql));
     match on {
-        Connection::Sqlite(connection) => {
-            // Ours, or a migration that the application's developer wrote: never a caller's text.
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(connection)
-                .await?;
-        }
+        Connection::Sqlite(connection) => script.execute(connection).await.map(drop),
+        Connection::Postgres(on) => script.execute(on.connection).await.map(drop),
     }
-    Ok(())
-}
-
-fn sqlite_arguments(values: Vec<Value>) -> Result<SqliteArguments, sqlx::Error> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        match value {
-            Value::Bool(value) => arguments.add(value),
-            Value::Integer(value) => arguments.add(value),
-            Value::BigInt(value) => arguments.add(value),
-            Value::Double(value) => arguments.add(value),
-            Value::Text(value) => arguments.add(value),
-            Value::Uuid(value) => arguments.add(value),
-            Value::Bytes(value) => arguments.add(value),
-        }
-        .map_err(sqlx::Error::Encode)?;
-    }
-    Ok(arguments)
 }
 
 /// A column of milliseconds is read as a [`Timestamp`].

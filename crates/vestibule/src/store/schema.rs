@@ -1,7 +1,8 @@
 //! The directory's own tables, and the steps that led to them.
 //!
-//! Every process applies the missing steps when it opens the directory, in one transaction that
-//! holds the write lock from its beginning: the second process finds the work done.
+//! On SQLite every process applies the missing steps when it opens the directory, in one
+//! transaction that holds the write lock from its beginning: the second process finds the work
+//! done. On PostgreSQL only `migrate` does (`postgres/install.rs`).
 
 use sqlx::SqliteConnection;
 
@@ -12,7 +13,16 @@ use super::{
 use crate::clock::Timestamp;
 
 /// The steps in their order. A step that was released is never changed.
-const STEPS: &[&str] = &[include_str!("schema/0001_directory.sql")];
+const STEPS: &[&[&str]] = &[&[
+    include_str!("schema/0001_directory.sql"),
+    include_str!("schema/0001_sqlite.sql"),
+]];
+
+/// The same steps on PostgreSQL, where changes are numbered and announced in another way.
+pub(super) const POSTGRES_STEPS: &[&[&str]] = &[&[
+    include_str!("schema/0001_directory.sql"),
+    include_str!("schema/0001_postgres.sql"),
+]];
 
 /// What marks a file as a directory of ours.
 const MARK: &str = "CREATE TABLE IF NOT EXISTS vestibule_directory (
@@ -73,8 +83,10 @@ async fn apply(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), 
             STEPS.len()
         )));
     }
-    for (index, step) in STEPS.iter().enumerate().skip(done) {
-        run_script(Connection::Sqlite(&mut *connection), step).await?;
+    for (index, texts) in STEPS.iter().enumerate().skip(done) {
+        for text in *texts {
+            run_script(Connection::Sqlite(&mut *connection), text).await?;
+        }
         Query::new("INSERT INTO vestibule_directory (step, applied_at) VALUES ($1, $2)")
             .bind(i64::try_from(index + 1).unwrap_or(i64::MAX))
             .bind(now)

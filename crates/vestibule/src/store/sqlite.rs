@@ -12,21 +12,12 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteSynchronous},
 };
 
+use super::trouble::Trouble;
+
 /// Readable and writable by the owner only. SQLite gives its `-wal` and `-shm` files the same
 /// mode.
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
-
-/// Who can do something about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// It passes, or the operator makes it pass: busy, full, unreadable.
-    Passing,
-    /// The file is not what it should be.
-    NotADatabase,
-    /// The statement is wrong, or breaks a rule of the schema.
-    Statement,
-}
 
 /// Options for an existing file, with everything off that reaches beyond it.
 ///
@@ -147,20 +138,13 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(5 | 6))
 }
 
-pub(crate) fn trouble(error: &sqlx::Error) -> Trouble {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => Trouble::Passing,
-        sqlx::Error::Database(_) => match primary_code(error) {
-            // PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, AUTH
-            Some(3 | 5 | 6 | 7 | 8 | 9 | 10 | 13 | 14 | 15 | 23) => Trouble::Passing,
-            // CORRUPT, NOTADB
-            Some(11 | 26) => Trouble::NotADatabase,
-            _ => Trouble::Statement,
-        },
+/// What SQLite's result code, as text, means.
+pub(super) fn trouble_of(code: &str) -> Trouble {
+    match code.parse::<i32>().map(|code| code & 0xff) {
+        // PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, AUTH
+        Ok(3 | 5 | 6 | 7 | 8 | 9 | 10 | 13 | 14 | 15 | 23) => Trouble::Passing,
+        // CORRUPT, NOTADB
+        Ok(11 | 26) => Trouble::NotADatabase,
         _ => Trouble::Statement,
     }
 }
@@ -174,6 +158,7 @@ fn primary_code(error: &sqlx::Error) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::trouble::trouble;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -1,9 +1,6 @@
 //! What can go wrong with a session, by who must act.
 
-use crate::store::{
-    StoreError,
-    sqlite::{self, Trouble},
-};
+use crate::store::{StoreError, Trouble, trouble};
 
 /// Why a session could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +70,7 @@ impl SessionError {
 
 impl From<sqlx::Error> for SessionError {
     fn from(error: sqlx::Error) -> Self {
-        match sqlite::trouble(&error) {
+        match trouble(&error) {
             Trouble::Passing => Self::Unavailable(error.to_string()),
             Trouble::NotADatabase => Self::Refused(format!(
                 "the account's file is damaged ({error}): restore it from a backup"

@@ -96,7 +96,9 @@ const fn first_page() -> Page {
 }
 
 async fn export_rows(on: Connection<'_>, lines: &mut Lines<'_>) -> Result<(), StoreError> {
-    let Connection::Sqlite(connection) = on;
+    let Connection::Sqlite(connection) = on else {
+        return Err(StoreError::Refused("not yet".to_owned()));
+    };
     // Not immediate: a reader sees one moment of the file and keeps no writer waiting.
     sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
     let tables: Vec<(String,)> = Query::new(

@@ -63,7 +63,10 @@ impl TenantSpaces {
         directory: &Directory,
         clock: SharedClock,
     ) -> Result<Self, StoreError> {
-        let dir = sqlite::absolute(&settings.tenant_dir)?;
+        let Some(files) = settings.sqlite() else {
+            return Err(StoreError::Refused("not yet".to_owned()));
+        };
+        let dir = sqlite::absolute(&files.tenant_dir)?;
         sqlite::create_private_dir(&dir)
             .map_err(|error| StoreError::Unavailable(format!("{}: {error}", dir.display())))?;
         let runtime = Handle::try_current()

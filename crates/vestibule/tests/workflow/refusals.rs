@@ -273,7 +273,7 @@ refusals! {
         let app = with("DATABASE_TIMEOUT", "0.2").start().await;
         let ada = app.user("user_ada");
         ada.post("/notes", &json!("first")).await.ok();
-        let file = app.settings.database.tenant_dir.join(format!("{}.db", app.acme.id));
+        let file = app.settings.database.sqlite().unwrap().tenant_dir.join(format!("{}.db", app.acme.id));
         let lock = Lock::take(&file).await;
         // Who comes is known; what he wants cannot be had.
         ada.me().await.ok();
@@ -286,7 +286,7 @@ refusals! {
 
     StorageUnavailable a_directory_that_cannot_be_written {
         let app = with("DATABASE_TIMEOUT", "0.2").start().await;
-        let lock = Lock::take(&app.settings.database.file).await;
+        let lock = Lock::take(&app.settings.database.sqlite().unwrap().file).await;
         app.user("user_ada").me().await.refused(Reason::StorageUnavailable);
         lock.release().await;
         app.user("user_ada").me().await.ok();

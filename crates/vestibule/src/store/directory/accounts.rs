@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Directory, Writing};
+use super::{Directory, Kind, Operation, Writing};
 use crate::{
     clock::Timestamp,
     store::{
@@ -32,15 +32,43 @@ impl From<AccountRow> for Account {
     }
 }
 
+pub(super) const OPERATIONS: &[&Operation] = &[&ACCOUNT, &ACCOUNT_OF_TENANT, &ACCOUNT_STATUS];
+
+const COLUMNS: &[(&str, Kind)] = &[
+    ("id", Kind::Uuid),
+    ("name", Kind::Text),
+    ("authress_tenant_id", Kind::Text),
+    ("status", Kind::Text),
+];
+
+static ACCOUNT: Operation = Operation {
+    name: "account",
+    takes: &[Kind::Uuid],
+    gives: COLUMNS,
+    sql: "SELECT id, name, authress_tenant_id, status FROM accounts WHERE id = $1",
+};
+
+static ACCOUNT_OF_TENANT: Operation = Operation {
+    name: "account_of_tenant",
+    takes: &[Kind::Text],
+    gives: COLUMNS,
+    sql: "SELECT id, name, authress_tenant_id, status FROM accounts WHERE authress_tenant_id = $1",
+};
+
+static ACCOUNT_STATUS: Operation = Operation {
+    name: "account_status",
+    takes: &[Kind::Uuid],
+    gives: &[("status", Kind::Text)],
+    sql: "SELECT status FROM accounts WHERE id = $1",
+};
+
 impl Directory {
     /// The account with this id.
     ///
     /// # Errors
     /// [`StoreError`] where the database fails.
     pub async fn account(&self, id: Uuid) -> Result<Option<Account>, StoreError> {
-        let query =
-            Query::new("SELECT id, name, authress_tenant_id, status FROM accounts WHERE id = $1")
-                .bind(id);
+        let query = Query::of(&ACCOUNT).bind(id);
         let row: Option<AccountRow> = self.fetch_optional(query).await?;
         Ok(row.map(Account::from))
     }
@@ -53,11 +81,7 @@ impl Directory {
         &self,
         tenant_id: &str,
     ) -> Result<Option<Account>, StoreError> {
-        let query = Query::new(
-            "SELECT id, name, authress_tenant_id, status FROM accounts
-             WHERE authress_tenant_id = $1",
-        )
-        .bind(tenant_id);
+        let query = Query::of(&ACCOUNT_OF_TENANT).bind(tenant_id);
         let row: Option<AccountRow> = self.fetch_optional(query).await?;
         Ok(row.map(Account::from))
     }
@@ -135,7 +159,7 @@ impl Directory {
             Box::pin(async move {
                 let row: Option<AccountRow> = writing.fetch_optional(query).await?;
                 let row = row.ok_or_else(|| no_account(id))?;
-                writing.announce(Change::Account(id)).await?;
+                writing.announce(Change::Account(id));
                 Ok(row.into())
             })
         })
@@ -165,7 +189,7 @@ impl Writing {
         self.execute(query)
             .await
             .map_err(|error| error.or_exists(|| format!("an account for tenant {tenant_id}")))?;
-        self.announce(Change::Account(id)).await?;
+        self.announce(Change::Account(id));
         Ok(Account {
             id,
             name: name.to_owned(),
@@ -189,12 +213,13 @@ impl Writing {
             return Err(no_account(id));
         }
         // All of its callers at once.
-        self.announce(Change::Account(id)).await
+        self.announce(Change::Account(id));
+        Ok(())
     }
 
     /// Fails where the account does not exist.
     pub(super) async fn require_account(&mut self, id: Uuid) -> Result<Status, StoreError> {
-        let query = Query::new("SELECT status FROM accounts WHERE id = $1").bind(id);
+        let query = Query::of(&ACCOUNT_STATUS).bind(id);
         let row: Option<(Status,)> = self.fetch_optional(query).await?;
         row.map(|(status,)| status).ok_or_else(|| no_account(id))
     }

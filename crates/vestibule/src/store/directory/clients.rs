@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::Directory;
+use super::{Directory, Kind, Operation};
 use crate::store::{
     Account, Change, Page, PageOf, ServiceClient, Status, StoreError,
     names::{check_id, check_name, checked_scopes},
@@ -46,6 +46,29 @@ impl From<ClientRow> for ServiceClient {
     }
 }
 
+pub(super) const OPERATIONS: &[&Operation] = &[&FIND_CLIENT];
+
+static FIND_CLIENT: Operation = Operation {
+    name: "find_client",
+    takes: &[Kind::Text],
+    gives: &[
+        ("id", Kind::Uuid),
+        ("client_id", Kind::Text),
+        ("name", Kind::Text),
+        ("scopes", Kind::Text),
+        ("status", Kind::Text),
+        ("account_id", Kind::Uuid),
+        ("account_name", Kind::Text),
+        ("account_tenant", Kind::Text),
+        ("account_status", Kind::Text),
+    ],
+    sql: "SELECT c.id, c.client_id, c.name, c.scopes, c.status, c.account_id,
+                 a.name AS account_name, a.authress_tenant_id AS account_tenant,
+                 a.status AS account_status
+          FROM service_clients c JOIN accounts a ON a.id = c.account_id
+          WHERE c.client_id = $1",
+};
+
 impl Directory {
     /// The service client with this `client_id`, and its account.
     ///
@@ -55,14 +78,7 @@ impl Directory {
         &self,
         client_id: &str,
     ) -> Result<Option<(ServiceClient, Account)>, StoreError> {
-        let query = Query::new(
-            "SELECT c.id, c.client_id, c.name, c.scopes, c.status, c.account_id,
-                    a.name AS account_name, a.authress_tenant_id AS account_tenant,
-                    a.status AS account_status
-             FROM service_clients c JOIN accounts a ON a.id = c.account_id
-             WHERE c.client_id = $1",
-        )
-        .bind(client_id);
+        let query = Query::of(&FIND_CLIENT).bind(client_id);
         let row: Option<ClientAndAccountRow> = self.fetch_optional(query).await?;
         Ok(row.map(|row| {
             let account = Account {
@@ -141,7 +157,7 @@ impl Directory {
                     error.or_exists(|| format!("service client {}", client.client_id))
                 })?;
                 let change = Change::Client(client.client_id.clone());
-                writing.announce(change).await?;
+                writing.announce(change);
                 Ok(client)
             })
         })
@@ -202,7 +218,7 @@ impl Directory {
                 let row: Option<ClientRow> = writing.fetch_optional(query).await?;
                 let row =
                     row.ok_or_else(|| StoreError::NotFound(format!("service client {client_id}")))?;
-                writing.announce(Change::Client(client_id)).await?;
+                writing.announce(Change::Client(client_id));
                 Ok(row.into())
             })
         })

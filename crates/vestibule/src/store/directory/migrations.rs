@@ -1,6 +1,6 @@
 //! The application's migrations, kept here so that whoever creates an account applies them all.
 
-use super::{Directory, Writing};
+use super::{Directory, Kind, Operation, Writing};
 use crate::store::{StoreError, query::Query};
 
 /// One migration as it was kept.
@@ -12,18 +12,29 @@ pub(crate) struct KeptMigration {
     pub(crate) sql: String,
 }
 
-const ALL: &str =
-    "SELECT version, description, checksum, sql FROM tenant_migrations ORDER BY version";
+pub(super) const OPERATIONS: &[&Operation] = &[&KEPT_MIGRATIONS];
+
+static KEPT_MIGRATIONS: Operation = Operation {
+    name: "kept_migrations",
+    takes: &[],
+    gives: &[
+        ("version", Kind::BigInt),
+        ("description", Kind::Text),
+        ("checksum", Kind::Bytes),
+        ("sql", Kind::Text),
+    ],
+    sql: "SELECT version, description, checksum, sql FROM tenant_migrations ORDER BY version",
+};
 
 impl Directory {
     pub(crate) async fn kept_migrations(&self) -> Result<Vec<KeptMigration>, StoreError> {
-        self.fetch_all(Query::new(ALL)).await
+        self.fetch_all(Query::of(&KEPT_MIGRATIONS)).await
     }
 }
 
 impl Writing {
     pub(crate) async fn kept_migrations(&mut self) -> Result<Vec<KeptMigration>, StoreError> {
-        self.fetch_all(Query::new(ALL)).await
+        self.fetch_all(Query::of(&KEPT_MIGRATIONS)).await
     }
 
     pub(crate) async fn keep_migration(

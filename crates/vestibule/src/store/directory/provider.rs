@@ -1,9 +1,39 @@
 //! Whose users these are: a directory belongs to one provider.
 
-use super::Directory;
+use super::{Directory, Kind, Operation};
 use crate::store::{Change, StoreError, query::Query};
 
-const ORIGIN: &str = "provider_origin";
+pub(super) const OPERATIONS: &[&Operation] =
+    &[&PROVIDER, &BIND_PROVIDER, &REBIND_PROVIDER, &FORGET_ALL_FACTS];
+
+static PROVIDER: Operation = Operation {
+    name: "provider",
+    takes: &[],
+    gives: &[("value", Kind::Text)],
+    sql: "SELECT value FROM settings WHERE name = 'provider_origin'",
+};
+
+static BIND_PROVIDER: Operation = Operation {
+    name: "bind_provider",
+    takes: &[Kind::Text],
+    gives: &[],
+    sql: "INSERT INTO settings (name, value) VALUES ('provider_origin', $1)
+          ON CONFLICT (name) DO NOTHING",
+};
+
+static REBIND_PROVIDER: Operation = Operation {
+    name: "rebind_provider",
+    takes: &[Kind::Text],
+    gives: &[],
+    sql: "UPDATE settings SET value = $1 WHERE name = 'provider_origin'",
+};
+
+static FORGET_ALL_FACTS: Operation = Operation {
+    name: "forget_all_facts",
+    takes: &[],
+    gives: &[],
+    sql: "DELETE FROM kept_facts",
+};
 
 impl Directory {
     /// Binds the directory to the provider at `origin`, or checks that it is bound to it.
@@ -22,17 +52,11 @@ impl Directory {
         let origin = origin.to_owned();
         self.write(move |writing| {
             Box::pin(async move {
-                let query = Query::new(
-                    "INSERT INTO settings (name, value) VALUES ($1, $2)
-                     ON CONFLICT (name) DO NOTHING",
-                )
-                .bind(ORIGIN)
-                .bind(&origin);
+                let query = Query::of(&BIND_PROVIDER).bind(&origin);
                 if writing.execute(query).await? == 1 {
                     return Ok(());
                 }
-                let query = Query::new("SELECT value FROM settings WHERE name = $1").bind(ORIGIN);
-                let bound: Option<(String,)> = writing.fetch_optional(query).await?;
+                let bound: Option<(String,)> = writing.fetch_optional(Query::of(&PROVIDER)).await?;
                 let (bound,) = bound.unwrap_or_default();
                 if bound == origin {
                     return Ok(());
@@ -44,14 +68,11 @@ impl Directory {
                          serve --allow other-provider`)"
                     )));
                 }
-                let query = Query::new("UPDATE settings SET value = $2 WHERE name = $1")
-                    .bind(ORIGIN)
-                    .bind(&origin);
+                let query = Query::of(&REBIND_PROVIDER).bind(&origin);
                 writing.execute(query).await?;
-                writing
-                    .execute(Query::new("DELETE FROM kept_facts"))
-                    .await?;
-                writing.announce(Change::Everything).await
+                writing.execute(Query::of(&FORGET_ALL_FACTS)).await?;
+                writing.announce(Change::Everything);
+                Ok(())
             })
         })
         .await
@@ -62,8 +83,7 @@ impl Directory {
     /// # Errors
     /// [`StoreError`] where the database fails.
     pub async fn provider(&self) -> Result<Option<String>, StoreError> {
-        let query = Query::new("SELECT value FROM settings WHERE name = $1").bind(ORIGIN);
-        let row: Option<(String,)> = self.fetch_optional(query).await?;
+        let row: Option<(String,)> = self.fetch_optional(Query::of(&PROVIDER)).await?;
         Ok(row.map(|(origin,)| origin))
     }
 }

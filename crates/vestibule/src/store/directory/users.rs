@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use super::{Directory, Writing};
+use super::{Directory, Kind, Operation, Writing};
 use crate::store::{
     Account, Change, NewUser, Page, PageOf, Profile, Provisioned, Status, StoreError, User,
     names::check_role, oldest_first, query::Query,
@@ -49,6 +49,128 @@ impl From<UserRow> for User {
         }
     }
 }
+
+pub(super) const OPERATIONS: &[&Operation] = &[
+    &FIND_USER,
+    &USER,
+    &USERS,
+    &USER_OF_SUBJECT,
+    &INSERT_USER,
+    &REVIVE_USER,
+    &REFRESH_PROFILE,
+];
+
+const COLUMNS: &[(&str, Kind)] = &[
+    ("id", Kind::Uuid),
+    ("subject", Kind::Text),
+    ("email", Kind::Text),
+    ("name", Kind::Text),
+    ("picture", Kind::Text),
+    ("role", Kind::Text),
+    ("status", Kind::Text),
+    ("account_id", Kind::Uuid),
+];
+
+static FIND_USER: Operation = Operation {
+    name: "find_user",
+    takes: &[Kind::Text, Kind::Text],
+    gives: &[
+        ("id", Kind::Uuid),
+        ("subject", Kind::Text),
+        ("email", Kind::Text),
+        ("name", Kind::Text),
+        ("picture", Kind::Text),
+        ("role", Kind::Text),
+        ("status", Kind::Text),
+        ("account_id", Kind::Uuid),
+        ("account_name", Kind::Text),
+        ("account_tenant", Kind::Text),
+        ("account_status", Kind::Text),
+    ],
+    sql: "SELECT u.id, u.subject, u.email, u.name, u.picture, u.role, u.status, u.account_id,
+                 a.name AS account_name, a.authress_tenant_id AS account_tenant,
+                 a.status AS account_status
+          FROM users u JOIN accounts a ON a.id = u.account_id
+          WHERE u.provider = $1 AND u.subject = $2 AND u.removed_at IS NULL",
+};
+
+static USER: Operation = Operation {
+    name: "user_by_id",
+    takes: &[Kind::Uuid],
+    gives: COLUMNS,
+    sql: "SELECT id, subject, email, name, picture, role, status, account_id FROM users
+          WHERE id = $1 AND removed_at IS NULL",
+};
+
+static USERS: Operation = Operation {
+    name: "users_of_account",
+    takes: &[Kind::Uuid, Kind::Uuid, Kind::BigInt],
+    gives: COLUMNS,
+    sql: "SELECT id, subject, email, name, picture, role, status, account_id FROM users
+          WHERE account_id = $1 AND id > $2 AND removed_at IS NULL ORDER BY id LIMIT $3",
+};
+
+static USER_OF_SUBJECT: Operation = Operation {
+    name: "user_of_subject",
+    takes: &[Kind::Text, Kind::Text],
+    gives: COLUMNS,
+    sql: "SELECT id, subject, email, name, picture, role, status, account_id FROM users
+          WHERE provider = $1 AND subject = $2 AND removed_at IS NULL",
+};
+
+static INSERT_USER: Operation = Operation {
+    name: "insert_user",
+    takes: &[
+        Kind::Uuid,
+        Kind::Uuid,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::BigInt,
+    ],
+    gives: COLUMNS,
+    sql: "INSERT INTO users
+              (id, account_id, provider, subject, email, name, picture, role, status, created_at)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+          ON CONFLICT (provider, subject) DO NOTHING
+          RETURNING id, subject, email, name, picture, role, status, account_id",
+};
+
+static REVIVE_USER: Operation = Operation {
+    name: "revive_user",
+    takes: &[
+        Kind::Text,
+        Kind::Text,
+        Kind::Uuid,
+        Kind::Uuid,
+        Kind::Text,
+        Kind::BigInt,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+    ],
+    gives: COLUMNS,
+    sql: "UPDATE users SET
+              id = CASE WHEN account_id = $3 THEN id ELSE $4 END,
+              role = CASE WHEN account_id = $3 THEN role ELSE $5 END,
+              created_at = CASE WHEN account_id = $3 THEN created_at ELSE $6 END,
+              account_id = $3, email = $7, name = $8, picture = $9, removed_at = NULL
+          WHERE provider = $1 AND subject = $2 AND removed_at IS NOT NULL
+          RETURNING id, subject, email, name, picture, role, status, account_id",
+};
+
+static REFRESH_PROFILE: Operation = Operation {
+    name: "refresh_profile",
+    takes: &[Kind::Uuid, Kind::Text, Kind::Text, Kind::Text],
+    gives: &[("provider", Kind::Text), ("subject", Kind::Text)],
+    sql: "UPDATE users SET email = $2, name = $3, picture = $4
+          WHERE id = $1 AND removed_at IS NULL
+          RETURNING provider, subject",
+};
 
 /// The users of one account; another account's cannot be reached through it.
 #[derive(Clone, Debug)]
@@ -94,13 +216,7 @@ impl Directory {
         provider: &str,
         subject: &str,
     ) -> Result<Option<(User, Account)>, StoreError> {
-        let query = Query::new(
-            "SELECT u.id, u.subject, u.email, u.name, u.picture, u.role, u.status, u.account_id,
-                    a.name AS account_name, a.authress_tenant_id AS account_tenant,
-                    a.status AS account_status
-             FROM users u JOIN accounts a ON a.id = u.account_id
-             WHERE u.provider = $1 AND u.subject = $2 AND u.removed_at IS NULL",
-        )
+        let query = Query::of(&FIND_USER)
         .bind(provider)
         .bind(subject);
         let row: Option<UserAndAccountRow> = self.fetch_optional(query).await?;
@@ -120,10 +236,7 @@ impl Directory {
     /// # Errors
     /// [`StoreError`] where the database fails.
     pub async fn user(&self, id: Uuid) -> Result<Option<User>, StoreError> {
-        let query = Query::new(
-            "SELECT id, subject, email, name, picture, role, status, account_id FROM users
-             WHERE id = $1 AND removed_at IS NULL",
-        )
+        let query = Query::of(&USER)
         .bind(id);
         let row: Option<UserRow> = self.fetch_optional(query).await?;
         Ok(row.map(User::from))
@@ -135,10 +248,7 @@ impl Directory {
     /// [`StoreError::BadCursor`]; others where the database fails.
     pub async fn users(&self, account_id: Uuid, page: &Page) -> Result<PageOf<User>, StoreError> {
         let bounds = oldest_first(page)?;
-        let query = Query::new(
-            "SELECT id, subject, email, name, picture, role, status, account_id FROM users
-             WHERE account_id = $1 AND id > $2 AND removed_at IS NULL ORDER BY id LIMIT $3",
-        )
+        let query = Query::of(&USERS)
         .bind(account_id)
         .bind(bounds.beyond)
         .bind(bounds.rows());
@@ -179,11 +289,7 @@ impl Directory {
         user_id: Uuid,
         profile: &Profile,
     ) -> Result<(), StoreError> {
-        let query = Query::new(
-            "UPDATE users SET email = $2, name = $3, picture = $4
-             WHERE id = $1 AND removed_at IS NULL
-             RETURNING provider, subject",
-        )
+        let query = Query::of(&REFRESH_PROFILE)
         .bind(user_id)
         .bind(profile.email.clone())
         .bind(profile.name.clone())
@@ -274,7 +380,8 @@ impl Writing {
     async fn change_user(&mut self, id: Uuid, query: Query) -> Result<(), StoreError> {
         let row: Option<(String, String)> = self.fetch_optional(query).await?;
         let (provider, subject) = row.ok_or_else(|| no_user(id))?;
-        self.announce(Change::User { provider, subject }).await
+        self.announce(Change::User { provider, subject });
+        Ok(())
     }
 
     async fn provision(&mut self, new: NewUser) -> Result<Provisioned, StoreError> {
@@ -296,16 +403,13 @@ impl Writing {
                 provider: new.provider,
                 subject: new.subject,
             };
-            self.announce(change).await?;
+            self.announce(change);
             return Ok(Provisioned {
                 user: row.into(),
                 created: true,
             });
         }
-        let query = Query::new(
-            "SELECT id, subject, email, name, picture, role, status, account_id FROM users
-             WHERE provider = $1 AND subject = $2 AND removed_at IS NULL",
-        )
+        let query = Query::of(&USER_OF_SUBJECT)
         .bind(new.provider)
         .bind(new.subject);
         let row: Option<UserRow> = self.fetch_optional(query).await?;
@@ -319,14 +423,7 @@ impl Writing {
     }
 
     async fn insert_user(&mut self, new: &NewUser) -> Result<Option<UserRow>, StoreError> {
-        let query = Query::new(
-            "INSERT INTO users
-                 (id, account_id, provider, subject, email, name, picture, role, status,
-                  created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-             ON CONFLICT (provider, subject) DO NOTHING
-             RETURNING id, subject, email, name, picture, role, status, account_id",
-        )
+        let query = Query::of(&INSERT_USER)
         .bind(self.new_id())
         .bind(new.account_id)
         .bind(&new.provider)
@@ -343,15 +440,7 @@ impl Writing {
     /// Brings a removed user back: as he was in the same account, as a new user in another,
     /// and suspended in either if he was.
     async fn revive_user(&mut self, new: &NewUser) -> Result<Option<UserRow>, StoreError> {
-        let query = Query::new(
-            "UPDATE users SET
-                 id = CASE WHEN account_id = $3 THEN id ELSE $4 END,
-                 role = CASE WHEN account_id = $3 THEN role ELSE $5 END,
-                 created_at = CASE WHEN account_id = $3 THEN created_at ELSE $6 END,
-                 account_id = $3, email = $7, name = $8, picture = $9, removed_at = NULL
-             WHERE provider = $1 AND subject = $2 AND removed_at IS NOT NULL
-             RETURNING id, subject, email, name, picture, role, status, account_id",
-        )
+        let query = Query::of(&REVIVE_USER)
         .bind(&new.provider)
         .bind(&new.subject)
         .bind(new.account_id)

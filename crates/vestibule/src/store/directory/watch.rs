@@ -1,10 +1,9 @@
 //! Changes: every change of an account, a user or a service client, made by whatever process,
 //! reaches this process within a second.
 //!
-//! The change is a row, written in the transaction that makes it. A dedicated connection looks
-//! five times a second at `PRAGMA data_version`, which costs no I/O, and reads the new rows when
-//! it moved. Changes of this process are announced at once, and once more when their rows are
-//! read, which does no harm.
+//! The change is a row, written in the transaction that makes it. A dedicated connection looks for
+//! new rows several times a second (`ears.rs`). Changes of this process are announced at once, and
+//! once more when their rows are read, which does no harm.
 
 use std::{
     fmt,
@@ -15,26 +14,18 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection as _, SqliteConnection};
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Directory;
+use super::{Directory, Kind, Operation, ears::Ears};
 use crate::{
     clock::Timestamp,
-    store::{
-        Change, StoreError,
-        query::{Connection, Query},
-        sqlite,
-    },
+    store::{Change, StoreError, query::Query},
 };
 
-/// Five looks a second: a change is heard well within the second that is promised, also when a
-/// look comes late.
-const POLL: Duration = Duration::from_millis(200);
 /// One look that takes longer is given up, and the connection with it.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Whoever could not look for this long takes everything for changed.
 const TOO_LONG: Duration = Duration::from_secs(5);
 /// Rows are kept this long. Every process has read them long before.
@@ -42,6 +33,42 @@ const KEEP: Duration = Duration::from_secs(3_600);
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// More changes at once are cheaper to take for everything.
 const BATCH: usize = 1_000;
+
+pub(super) const OPERATIONS: &[&Operation] =
+    &[&ANNOUNCE, &NEWEST_CHANGE, &CHANGES_FROM, &PRUNE_CHANGES];
+
+pub(super) static ANNOUNCE: Operation = Operation {
+    name: "announce",
+    takes: &[Kind::BigInt, Kind::Text, Kind::Text, Kind::Text],
+    gives: &[],
+    sql: "INSERT INTO changes (at, kind, key, provider) VALUES ($1, $2, $3, $4)",
+};
+
+static NEWEST_CHANGE: Operation = Operation {
+    name: "newest_change",
+    takes: &[],
+    gives: &[("seq", Kind::BigInt)],
+    sql: "SELECT COALESCE(MAX(seq), 0) FROM changes",
+};
+
+static CHANGES_FROM: Operation = Operation {
+    name: "changes_from",
+    takes: &[Kind::BigInt, Kind::BigInt],
+    gives: &[
+        ("seq", Kind::BigInt),
+        ("kind", Kind::Text),
+        ("key", Kind::Text),
+        ("provider", Kind::Text),
+    ],
+    sql: "SELECT seq, kind, key, provider FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2",
+};
+
+static PRUNE_CHANGES: Operation = Operation {
+    name: "prune_changes",
+    takes: &[Kind::BigInt],
+    gives: &[],
+    sql: "DELETE FROM changes WHERE at < $1 AND seq < (SELECT MAX(seq) FROM changes)",
+};
 
 type OnChange = Arc<dyn Fn(&Change) + Send + Sync>;
 
@@ -106,10 +133,7 @@ impl Directory {
         let until = self.now().saturating_sub(KEEP);
         self.write(move |writing| {
             Box::pin(async move {
-                let query = Query::new(
-                    "DELETE FROM changes WHERE at < $1 AND seq < (SELECT MAX(seq) FROM changes)",
-                )
-                .bind(until);
+                let query = Query::of(&PRUNE_CHANGES).bind(until);
                 writing.execute(query).await.map(drop)
             })
         })
@@ -168,14 +192,11 @@ impl Drop for WatchGuard {
     }
 }
 
-/// Reads the changes of all processes, over a connection of its own: `data_version` compares
-/// two looks of the same connection.
+/// Reads the changes of all processes.
 struct Watcher {
     directory: Directory,
     on_change: OnChange,
-    connection: Option<SqliteConnection>,
-    /// `data_version` at the last look over this connection.
-    version: Option<i64>,
+    ears: Ears,
     /// The last change that was read; none before the first look.
     position: Option<i64>,
     confirmed: Instant,
@@ -192,10 +213,9 @@ struct ChangeRow {
 impl Watcher {
     fn new(directory: Directory, on_change: OnChange) -> Self {
         Self {
+            ears: Ears::new(&directory.inner.pool),
             directory,
             on_change,
-            connection: None,
-            version: None,
             position: None,
             confirmed: Instant::now(),
         }
@@ -205,7 +225,7 @@ impl Watcher {
         let mut pruned = Instant::now();
         let mut failing = false;
         while stop
-            .run_until_cancelled(tokio::time::sleep(POLL))
+            .run_until_cancelled(self.ears.next_look())
             .await
             .is_some()
         {
@@ -227,7 +247,7 @@ impl Watcher {
                     failing = false;
                 }
                 Some(error) => {
-                    self.connection = None;
+                    self.ears.forget();
                     if !failing {
                         tracing::warn!(%error, "changes of the directory cannot be read");
                     }
@@ -241,42 +261,23 @@ impl Watcher {
                 }
             }
         }
-        if let Some(connection) = self.connection.take() {
-            // Nobody is left to be told of a connection that was gone already.
-            drop(connection.close().await);
-        }
+        self.ears.close().await;
     }
 
     /// One look. What is new goes to `on_change`.
     async fn look(&mut self) -> Result<(), StoreError> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => {
-                self.version = None;
-                let inner = &self.directory.inner;
-                let options = sqlite::options(&inner.file, PATIENCE);
-                none.insert(sqlite::connect(&options, PATIENCE).await?)
-            }
-        };
-        let (version,): (i64,) = Query::new("PRAGMA data_version")
-            .fetch_optional(Connection::Sqlite(&mut *connection))
-            .await?
-            .unwrap_or_default();
-        if self.version == Some(version) {
+        let Some(news) = self.ears.news().await? else {
             return Ok(());
-        }
+        };
         let Some(position) = self.position else {
-            self.position = Some(newest(connection).await?);
-            self.version = Some(version);
+            self.position = Some(self.newest().await?);
+            self.ears.has_read(news);
             return Ok(());
         };
-        let rows: Vec<ChangeRow> = Query::new(
-            "SELECT seq, kind, key, provider FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2",
-        )
-        .bind(position)
-        .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
-        .fetch_all(Connection::Sqlite(&mut *connection))
-        .await?;
+        let query = Query::of(&CHANGES_FROM)
+            .bind(position)
+            .bind(i64::try_from(BATCH).unwrap_or(i64::MAX));
+        let rows: Vec<ChangeRow> = query.fetch_all(self.ears.connection().await?).await?;
         // The row at the position was read before. Where it is gone, so may be others; where
         // the list is full, the rest is skipped.
         let seen = rows.first().map_or(0, |row| row.seq) == position;
@@ -288,20 +289,19 @@ impl Watcher {
                 }
             }
         } else {
-            self.position = Some(newest(connection).await?);
+            self.position = Some(self.newest().await?);
             (self.on_change)(&Change::Everything);
         }
-        self.version = Some(version);
+        self.ears.has_read(news);
         Ok(())
     }
-}
 
-/// The number of the newest change; 0 where there was none yet.
-async fn newest(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    let newest: Option<(i64,)> = Query::new("SELECT COALESCE(MAX(seq), 0) FROM changes")
-        .fetch_optional(Connection::Sqlite(connection))
-        .await?;
-    Ok(newest.unwrap_or_default().0)
+    /// The number of the newest change; 0 where there was none yet.
+    async fn newest(&mut self) -> Result<i64, StoreError> {
+        let query = Query::of(&NEWEST_CHANGE);
+        let newest: Option<(i64,)> = query.fetch_optional(self.ears.connection().await?).await?;
+        Ok(newest.unwrap_or_default().0)
+    }
 }
 
 impl ChangeRow {

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::{Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::{Directory, Pool};
+use super::{Directory, pool::OpenTransaction, watch::ANNOUNCE};
 use crate::{
     clock::Timestamp,
     store::{
@@ -20,10 +19,6 @@ pub(crate) struct Writing {
     transaction: OpenTransaction,
     directory: Directory,
     announced: Vec<Change>,
-}
-
-enum OpenTransaction {
-    Sqlite(Transaction<'static, Sqlite>),
 }
 
 impl Directory {
@@ -47,13 +42,17 @@ impl Directory {
         let directory = self.clone();
         let task = tokio::spawn(async move {
             let wait = directory.inner.timeout;
-            let turn = tokio::time::timeout(wait, directory.inner.writers.lock());
+            let turn = tokio::time::timeout(wait, directory.inner.pool.turn());
             let _turn = turn.await.map_err(|_| StoreError::too_slow())?;
             let written = tokio::time::timeout(limit, async {
-                let mut writing = directory.begin().await?;
-                let value = work(&mut writing).await?;
-                let changes = writing.commit().await?;
-                Ok::<_, StoreError>((value, changes))
+                let mut writing = directory.begin(limit).await?;
+                match work(&mut writing).await {
+                    Ok(value) => Ok((value, writing.commit().await?)),
+                    Err(error) => {
+                        writing.transaction.rollback().await;
+                        Err(error)
+                    }
+                }
             });
             let (value, changes) = written.await.map_err(|_| StoreError::too_slow())??;
             directory.inner.subscribers.announce(&changes);
@@ -66,16 +65,9 @@ impl Directory {
         })
     }
 
-    async fn begin(&self) -> Result<Writing, StoreError> {
-        let transaction = match &self.inner.pool {
-            // A deferred BEGIN that reads first and then writes fails at once when another
-            // process wrote in between.
-            Pool::Sqlite(pool) => {
-                OpenTransaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)
-            }
-        };
+    async fn begin(&self, limit: Duration) -> Result<Writing, StoreError> {
         Ok(Writing {
-            transaction,
+            transaction: self.inner.pool.begin(limit).await?,
             directory: self.clone(),
             announced: Vec::new(),
         })
@@ -92,52 +84,50 @@ impl Writing {
     }
 
     pub(crate) async fn execute(&mut self, query: Query) -> Result<u64, StoreError> {
-        Ok(query.execute(self.connection()).await?)
+        Ok(query.execute(self.connection()?).await?)
     }
 
     pub(crate) async fn fetch_all<T: FromDatabaseRow>(
         &mut self,
         query: Query,
     ) -> Result<Vec<T>, StoreError> {
-        Ok(query.fetch_all(self.connection()).await?)
+        Ok(query.fetch_all(self.connection()?).await?)
     }
 
     pub(crate) async fn fetch_optional<T: FromDatabaseRow>(
         &mut self,
         query: Query,
     ) -> Result<Option<T>, StoreError> {
-        Ok(query.fetch_optional(self.connection()).await?)
+        Ok(query.fetch_optional(self.connection()?).await?)
     }
 
-    /// Writes down what every process must forget once this transaction is committed.
-    pub(crate) async fn announce(&mut self, change: Change) -> Result<(), StoreError> {
-        let (kind, key, provider) = match &change {
-            Change::Account(id) => ("account", id.to_string(), None),
-            Change::User { provider, subject } => ("user", subject.clone(), Some(provider.clone())),
-            Change::Client(client_id) => ("client", client_id.clone(), None),
-            Change::Everything => ("everything", String::new(), None),
-        };
-        let query =
-            Query::new("INSERT INTO changes (at, kind, key, provider) VALUES ($1, $2, $3, $4)")
+    /// What every process must forget once this transaction is committed.
+    pub(crate) fn announce(&mut self, change: Change) {
+        self.announced.push(change);
+    }
+
+    pub(crate) fn connection(&mut self) -> Result<Connection<'_>, StoreError> {
+        Ok(self.transaction.connection()?)
+    }
+
+    /// Announcements are written down last: on PostgreSQL whoever writes one down makes others
+    /// wait until he has committed.
+    async fn commit(mut self) -> Result<Vec<Change>, StoreError> {
+        for change in self.announced.clone() {
+            let (kind, key, provider) = match change {
+                Change::Account(id) => ("account", id.to_string(), None),
+                Change::User { provider, subject } => ("user", subject, Some(provider)),
+                Change::Client(client_id) => ("client", client_id, None),
+                Change::Everything => ("everything", String::new(), None),
+            };
+            let query = Query::of(&ANNOUNCE)
                 .bind(self.now())
                 .bind(kind)
                 .bind(key)
                 .bind(provider);
-        self.execute(query).await?;
-        self.announced.push(change);
-        Ok(())
-    }
-
-    fn connection(&mut self) -> Connection<'_> {
-        match &mut self.transaction {
-            OpenTransaction::Sqlite(transaction) => Connection::Sqlite(transaction),
+            self.execute(query).await?;
         }
-    }
-
-    async fn commit(self) -> Result<Vec<Change>, StoreError> {
-        match self.transaction {
-            OpenTransaction::Sqlite(transaction) => transaction.commit().await?,
-        }
+        self.transaction.commit().await?;
         Ok(self.announced)
     }
 }

@@ -52,15 +52,6 @@ CREATE TABLE kept_facts (
     PRIMARY KEY (kind, key)
 );
 
--- What other processes must forget. AUTOINCREMENT: a number is never used again.
-CREATE TABLE changes (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    at BIGINT NOT NULL,
-    kind TEXT NOT NULL,
-    key TEXT NOT NULL,
-    provider TEXT
-);
-
 -- The application's migrations, for whoever creates an account.
 CREATE TABLE tenant_migrations (
     version BIGINT PRIMARY KEY NOT NULL,

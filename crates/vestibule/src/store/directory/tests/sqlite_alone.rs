@@ -8,7 +8,7 @@ use super::*;
 use crate::store::sqlite;
 
 async fn run(database: &Database, sql: &'static str) {
-    let options = sqlite::options(&database.settings().file, Duration::from_secs(5));
+    let options = sqlite::options(&database.settings().sqlite().unwrap().file, Duration::from_secs(5));
     let mut connection = options.connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     sqlx::Connection::close(connection).await.unwrap();
@@ -48,11 +48,11 @@ async fn a_newer_version_is_refused() {
 #[tokio::test]
 async fn something_else_is_refused_and_stays_as_it_is() {
     let database = Database::new();
-    sqlite::ensure_private(&database.settings().file).unwrap();
+    sqlite::ensure_private(&database.settings().sqlite().unwrap().file).unwrap();
     run(&database, "CREATE TABLE theirs (id INTEGER)").await;
     assert!(refusal(&database).await.contains("something else"));
     std::fs::write(
-        &database.settings().file,
+        &database.settings().sqlite().unwrap().file,
         "not a database at all".repeat(500),
     )
     .unwrap();
@@ -115,7 +115,7 @@ async fn a_database_that_is_locked_for_long_is_unavailable() {
     let directory = Directory::open(&settings, Arc::new(database.clock.clone()))
         .await
         .unwrap();
-    let options = sqlite::options(&settings.file, Duration::ZERO);
+    let options = sqlite::options(&settings.sqlite().unwrap().file, Duration::ZERO);
     let mut other = options.connect().await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE")
         .execute(&mut other)

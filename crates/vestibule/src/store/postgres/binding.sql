@@ -1,0 +1,58 @@
+-- What binds a transaction to its account. Run by the owner, again and again.
+--
+-- A session's SQL can set vestibule.binding to whatever it likes; only a value that a server with
+-- the key has signed, a minute ago at most when the transaction began, means an account.
+
+CREATE TABLE IF NOT EXISTS vestibule.binding_keys (
+    position INTEGER PRIMARY KEY,
+    inner_pad BYTEA NOT NULL,
+    outer_pad BYTEA NOT NULL
+);
+
+-- Accounts that must not be touched here: they are being moved, or have moved.
+CREATE TABLE IF NOT EXISTS vestibule.fences (
+    account_id UUID PRIMARY KEY,
+    moved_to TEXT NOT NULL,
+    since TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
+);
+
+-- HMAC-SHA-256 (RFC 2104) with nothing but core functions. What is compared are hashes of both
+-- sides, so that the time it takes says nothing.
+CREATE OR REPLACE FUNCTION vestibule.is_signed(message text, signature bytea) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM vestibule.binding_keys k
+        WHERE sha256(sha256(k.outer_pad || sha256(k.inner_pad || convert_to(message, 'UTF8'))))
+            = sha256(signature)
+    )
+$$;
+
+CREATE OR REPLACE FUNCTION vestibule.bound_account() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    binding text := current_setting('vestibule.binding', true);
+    minute bigint;
+    this_minute bigint := floor(extract(epoch FROM transaction_timestamp()) / 60);
+    account uuid;
+BEGIN
+    IF binding IS NULL OR binding !~ '^[0-9a-f-]{36}\.[0-9]{1,12}\.[0-9a-f]{64}$' THEN
+        RETURN NULL;
+    END IF;
+    minute := split_part(binding, '.', 2)::bigint;
+    IF minute NOT IN (this_minute - 1, this_minute) THEN
+        RETURN NULL;
+    END IF;
+    IF NOT vestibule.is_signed(
+        E'vestibule binding\n' || split_part(binding, '.', 1) || '.' || split_part(binding, '.', 2),
+        decode(split_part(binding, '.', 3), 'hex')
+    ) THEN
+        RETURN NULL;
+    END IF;
+    account := split_part(binding, '.', 1)::uuid;
+    IF EXISTS (SELECT 1 FROM vestibule.fences f WHERE f.account_id = account) THEN
+        RAISE EXCEPTION 'account % is being moved, or has moved', account USING ERRCODE = 'VB001';
+    END IF;
+    RETURN account;
+END $$;
+
+REVOKE ALL ON FUNCTION vestibule.is_signed(text, bytea), vestibule.bound_account() FROM PUBLIC;

@@ -1,0 +1,373 @@
+//! How an account's space comes into being, and goes. Only the owner's login does this.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{Cluster, OWN, Places, ROWS, database_of, space_of};
+use crate::{
+    clock::Timestamp,
+    settings::Tenancy,
+    store::{
+        Connection, KeptMigration, PostgresConnection, Query, StoreError,
+        postgres::{Signer, close, connect, literal, prepare_binding, quoted},
+        run_script,
+    },
+    tenancy::space_file::{apply, record},
+};
+
+/// Making a database takes a checkpoint's time at worst.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Our own tables in an account's space.
+const STEPS: &[&str] = &[include_str!("../schema/0001_account.sql")];
+
+impl Places {
+    /// What every account of the cluster stands on: the functions that bind and secure, and, where
+    /// accounts share tables, their schema with our own tables. Safe to run again.
+    ///
+    /// # Errors
+    /// Names the cluster and what to do.
+    pub(in crate::tenancy) async fn prepare(
+        &self,
+        cluster: &Cluster,
+    ) -> Result<(), StoreError> {
+        if self.tenancy == Tenancy::Database {
+            return Ok(());
+        }
+        let mut connection = self.owner_connection(cluster, None).await?;
+        begin(&mut connection).await?;
+        let login = cluster.logins.application.login();
+        prepare_binding(&mut connection, &self.settings.binding_keys, login).await?;
+        script(&mut connection, include_str!("tables.sql")).await?;
+        if self.tenancy == Tenancy::Row {
+            prepare_rows(&mut connection, login, now).await?;
+        }
+        commit(connection).await
+    }
+
+    /// Makes the space of a new account in the transaction of `connection`, which is the owner's
+    /// on the account's cluster, with all migrations. Names without a schema are then the space's.
+    pub(in crate::tenancy) async fn make(
+        &self,
+        connection: &mut PgConnection,
+        cluster: &Cluster,
+        account: Uuid,
+        migrations: &[KeptMigration],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let login = cluster.logins.application.login();
+        let space = space_of(self.tenancy, account);
+        match self.tenancy {
+            Tenancy::Row => {
+                // The row is the account's, as every other row is.
+                let signer = self.owner_signer(connection).await?;
+                bind(connection, &signer, account, &space).await?;
+                insert_owner(connection, account, now).await
+            }
+            Tenancy::Schema => {
+                let create = format!("CREATE SCHEMA {}", quoted(&space));
+                script(connection, &create).await.map_err(|error| {
+                    error.or_refused("42P06", || format!("the schema {space} exists already"))
+                })?;
+                fill(connection, &space, account, migrations, now).await?;
+                secure_schema(connection, &space, account, login).await
+            }
+            Tenancy::Database => {
+                prepare_own_database(connection, login).await?;
+                fill(connection, &space, account, migrations, now).await?;
+                secure_database(connection, login).await
+            }
+        }
+    }
+
+    /// Makes the account's space apart from the directory's transaction: on another cluster, or
+    /// in a database of its own. What is left of a failure is removed.
+    pub(in crate::tenancy) async fn make_apart(
+        &self,
+        cluster: &Cluster,
+        account: Uuid,
+        migrations: &[KeptMigration],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let database = (self.tenancy == Tenancy::Database).then(|| database_of(account));
+        if let Some(database) = &database {
+            let mut connection = self.owner_connection(cluster, None).await?;
+            let create = format!("CREATE DATABASE {} TEMPLATE template0", quoted(database));
+            script(&mut connection, &create).await.map_err(|error| {
+                error.or_refused("42P04", || format!("the database {database} exists already"))
+            })?;
+            close(connection).await;
+        }
+        let made = async {
+            let mut connection = self.owner_connection(cluster, database.as_deref()).await?;
+            begin(&mut connection).await?;
+            self.make(&mut connection, cluster, account, migrations, now)
+                .await?;
+            commit(connection).await
+        }
+        .await;
+        if made.is_err() && database.is_some() {
+            // Ours, made above. Where this fails too, a database is left that belongs to nobody.
+            drop(self.remove_apart(cluster, account).await);
+        }
+        made
+    }
+
+    /// Whether the space lies in the directory's own database, so that one transaction holds both.
+    pub(in crate::tenancy) fn lies_with_directory(&self, cluster: &Cluster) -> bool {
+        cluster.name.is_none() && self.tenancy != Tenancy::Database
+    }
+
+    /// Removes the account's space in the transaction of `connection`.
+    pub(in crate::tenancy) async fn remove(
+        &self,
+        connection: &mut PgConnection,
+        account: Uuid,
+    ) -> Result<(), StoreError> {
+        let space = space_of(self.tenancy, account);
+        match self.tenancy {
+            Tenancy::Row => {
+                let signer = self.owner_signer(connection).await?;
+                bind(connection, &signer, account, &space).await?;
+                let clear = include_str!("clear_account.sql")
+                    .replace("$ACCOUNT", &literal(&account.to_string()));
+                script(connection, &clear).await
+            }
+            Tenancy::Schema => {
+                let drop_it = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(&space));
+                script(connection, &drop_it).await
+            }
+            Tenancy::Database => Ok(()),
+        }
+    }
+
+    /// Removes a space that lies apart from the directory.
+    pub(in crate::tenancy) async fn remove_apart(
+        &self,
+        cluster: &Cluster,
+        account: Uuid,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.owner_connection(cluster, None).await?;
+        if self.tenancy == Tenancy::Database {
+            let drop_it = format!(
+                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+                quoted(&database_of(account))
+            );
+            script(&mut connection, &drop_it).await?;
+            close(connection).await;
+            return Ok(());
+        }
+        begin(&mut connection).await?;
+        self.remove(&mut connection, account).await?;
+        commit(connection).await
+    }
+
+    /// A connection of the owner to the cluster's database, or to another one there.
+    pub(in crate::tenancy) async fn owner_connection(
+        &self,
+        cluster: &Cluster,
+        database: Option<&str>,
+    ) -> Result<PgConnection, StoreError> {
+        let url = cluster.logins.owner();
+        let url = match database {
+            Some(database) => url.with_database(database),
+            None => url.clone(),
+        };
+        connect(&url, self.timeout).await.map_err(|error| {
+            StoreError::Unavailable(format!("{url}: {error}"))
+        })
+    }
+
+    /// A signer with the time of the owner's connection.
+    async fn owner_signer(&self, connection: &mut PgConnection) -> Result<Signer, StoreError> {
+        Ok(Signer::with_clock_of(&self.settings.binding_keys, connection).await?)
+    }
+}
+
+/// The tables that all accounts share, with our own among them.
+async fn prepare_rows(
+    connection: &mut PgConnection,
+    login: &str,
+) -> Result<(), StoreError> {
+    let query = Query::new("SELECT COUNT(*) FROM pg_catalog.pg_namespace WHERE nspname = $1");
+    let found: Option<(i64,)> = query.bind(ROWS).fetch_optional(plain(connection)).await?;
+    if found != Some((1,)) {
+        script(
+            connection,
+            &format!("CREATE SCHEMA {0}; REVOKE ALL ON SCHEMA {0} FROM PUBLIC", ROWS),
+        )
+        .await?;
+        use_space(connection, ROWS).await?;
+        for step in STEPS {
+            script(connection, step).await?;
+        }
+    }
+    secure_rows(connection, login).await
+}
+
+/// Nobody but the application's login connects to an account's own database, and nobody makes
+/// anything in it.
+async fn prepare_own_database(
+    connection: &mut PgConnection,
+    login: &str,
+) -> Result<(), StoreError> {
+    script(connection, OWN_DATABASE).await?;
+    script(connection, include_str!("tables.sql")).await?;
+    let query = Query::new("SELECT current_database()::text");
+    let name: Option<(String,)> = query.fetch_optional(plain(connection)).await?;
+    let (name,) = name.unwrap_or_default();
+    let rights = format!(
+        "REVOKE ALL ON DATABASE {0} FROM PUBLIC; GRANT CONNECT ON DATABASE {0} TO {1}",
+        quoted(&name),
+        quoted(login)
+    );
+    script(connection, &rights).await
+}
+
+const OWN_DATABASE: &str = "
+CREATE SCHEMA tenant; REVOKE ALL ON SCHEMA tenant FROM PUBLIC;
+CREATE SCHEMA vestibule; REVOKE ALL ON SCHEMA vestibule FROM PUBLIC;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+";
+
+pub(super) async fn secure_database(
+    connection: &mut PgConnection,
+    login: &str,
+) -> Result<(), StoreError> {
+    let sql = "SELECT vestibule.secure_database($1::name, $2::name)";
+    call(connection, sql, &[OWN, login]).await
+}
+
+/// Our own tables and all migrations, in a space of one account.
+async fn fill(
+    connection: &mut PgConnection,
+    space: &str,
+    account: Uuid,
+    migrations: &[KeptMigration],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    use_space(connection, space).await?;
+    for step in STEPS {
+        script(connection, step).await?;
+    }
+    insert_owner(connection, account, now).await?;
+    for migration in migrations {
+        apply(plain(connection), migration).await?;
+        record(plain(connection), migration, now).await?;
+    }
+    Ok(())
+}
+
+async fn insert_owner(
+    connection: &mut PgConnection,
+    account: Uuid,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    Query::new("INSERT INTO vestibule_account (account_id, step, created_at) VALUES ($1, $2, $3)")
+        .bind(account)
+        .bind(i64::try_from(STEPS.len()).unwrap_or(i64::MAX))
+        .bind(now)
+        .execute(plain(connection))
+        .await?;
+    Ok(())
+}
+
+/// From here on, names without a schema are the space's, in this transaction.
+pub(super) async fn use_space(
+    connection: &mut PgConnection,
+    space: &str,
+) -> Result<(), StoreError> {
+    let set = format!("SET LOCAL search_path TO {}, pg_temp", quoted(space));
+    script(connection, &set).await
+}
+
+/// Binds the owner's transaction to an account: forced row-level security binds him too.
+pub(super) async fn bind(
+    connection: &mut PgConnection,
+    signer: &Signer,
+    account: Uuid,
+    space: &str,
+) -> Result<(), StoreError> {
+    use_space(connection, space).await?;
+    Query::new("SELECT set_config('vestibule.binding', $1, true)")
+        .bind(signer.binding(account))
+        .execute(plain(connection))
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn secure_rows(
+    connection: &mut PgConnection,
+    login: &str,
+) -> Result<(), StoreError> {
+    let sql = "SELECT vestibule.secure_rows($1::name, $2::name)";
+    call(connection, sql, &[ROWS, login]).await
+}
+
+pub(super) async fn secure_schema(
+    connection: &mut PgConnection,
+    space: &str,
+    account: Uuid,
+    login: &str,
+) -> Result<(), StoreError> {
+    let query = Query::new(
+        "SELECT COUNT(*) FROM pg_catalog.pg_extension WHERE extname = 'citus'",
+    );
+    let citus: Option<(i64,)> = query.fetch_optional(plain(connection)).await?;
+    if citus == Some((1,)) {
+        // Workers know neither the setting nor the key: there the search path keeps accounts apart.
+        let sql = "SELECT vestibule.secure_space_without_policies($1::name, $2::name)";
+        return call(connection, sql, &[space, login]).await;
+    }
+    let sql = "SELECT vestibule.secure_space($1::name, $2::uuid, $3::name)";
+    call(connection, sql, &[space, &account.to_string(), login]).await
+}
+
+/// Calls a function of `tables.sql`. Its refusals say what to write instead.
+pub(super) async fn call(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    arguments: &[&str],
+) -> Result<(), StoreError> {
+    let mut query = Query::new(sql);
+    for argument in arguments {
+        query = query.bind(*argument);
+    }
+    match query.execute(plain(connection)).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let refusal = error
+                .as_database_error()
+                .filter(|error| error.code().as_deref() == Some("VB002"))
+                .map(|error| error.message().to_owned());
+            Err(refusal.map_or_else(|| error.into(), StoreError::Refused))
+        }
+    }
+}
+
+pub(super) fn plain(connection: &mut PgConnection) -> Connection<'_> {
+    Connection::Postgres(PostgresConnection::plain(connection, false))
+}
+
+pub(super) async fn script(connection: &mut PgConnection, sql: &str) -> Result<(), StoreError> {
+    Ok(run_script(plain(connection), sql).await?)
+}
+
+pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let begin = format!(
+        "BEGIN; SET LOCAL client_min_messages TO warning; SET LOCAL statement_timeout = {}",
+        LONG.as_millis()
+    );
+    sqlx::raw_sql(AssertSqlSafe(begin))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn commit(mut connection: PgConnection) -> Result<(), StoreError> {
+    sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}

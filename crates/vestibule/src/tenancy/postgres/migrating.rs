@@ -1,0 +1,198 @@
+//! How the application's migrations reach all spaces: each space in a transaction of its own, by
+//! the owner's login, several at a time.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{
+    Cluster, OWN, Places, ROWS, database_of,
+    making::{
+        begin, call, commit, plain, script, secure_database, secure_rows, secure_schema, use_space,
+    },
+    space_of,
+};
+use crate::{
+    clock::Timestamp,
+    settings::Tenancy,
+    store::{KeptMigration, Query, StoreError, postgres::literal},
+    tenancy::{
+        migrations::{applied, missing},
+        space_file::{apply, record},
+    },
+};
+
+/// What is migrated as one: an account's own tables, or all accounts' on one cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tenancy) enum Unit {
+    Account(Uuid),
+    Shared,
+}
+
+impl Places {
+    /// Applies what the unit lacks, all of it or nothing; whether there was anything.
+    pub(in crate::tenancy) async fn migrate(
+        &self,
+        cluster: &Cluster,
+        unit: Unit,
+        kept: &[KeptMigration],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut connection = self.unit_connection(cluster, unit).await?;
+        let space = self.unit_space(unit);
+        begin(&mut connection).await?;
+        // Whoever comes second finds the work done.
+        script(
+            &mut connection,
+            &format!(
+                "SELECT pg_advisory_xact_lock(7012851, hashtext({}))",
+                literal(&space)
+            ),
+        )
+        .await?;
+        use_space(&mut connection, &space).await?;
+        let done = applied(plain(&mut connection)).await?;
+        let missing = missing(kept, &done)?;
+        if missing.is_empty() {
+            commit(connection).await?;
+            return Ok(false);
+        }
+        if unit == Unit::Shared {
+            // Migrations may change rows of all accounts.
+            call(
+                &mut connection,
+                "SELECT vestibule.open_rows($1::name)",
+                &[ROWS],
+            )
+            .await?;
+        }
+        for migration in missing {
+            apply(plain(&mut connection), migration).await?;
+            record(plain(&mut connection), migration, now).await?;
+            if unit == Unit::Shared {
+                self.secure(&mut connection, cluster, unit)
+                    .await
+                    .map_err(|error| in_migration(migration, error))?;
+                use_space(&mut connection, &space).await?;
+            }
+        }
+        if unit != Unit::Shared {
+            self.secure(&mut connection, cluster, unit).await?;
+        }
+        commit(connection).await?;
+        Ok(true)
+    }
+
+    /// Tries all migrations on an empty space, of which nothing stays.
+    pub(in crate::tenancy) async fn try_out(
+        &self,
+        wanted: &[KeptMigration],
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let cluster = self.main();
+        match self.tenancy {
+            // Nothing of it stays where one fails.
+            Tenancy::Row => Ok(()),
+            Tenancy::Schema => {
+                let mut connection = self.owner_connection(cluster, None).await?;
+                begin(&mut connection).await?;
+                let made = self.make(&mut connection, cluster, id, wanted, now).await;
+                script(&mut connection, "ROLLBACK").await?;
+                made
+            }
+            Tenancy::Database => {
+                self.make_apart(cluster, id, wanted, now).await?;
+                self.remove_apart(cluster, id).await
+            }
+        }
+    }
+
+    /// Version and checksum of what the unit has.
+    pub(in crate::tenancy) async fn applied(
+        &self,
+        cluster: &Cluster,
+        unit: Unit,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let mut connection = self.unit_connection(cluster, unit).await?;
+        begin(&mut connection).await?;
+        use_space(&mut connection, &self.unit_space(unit)).await?;
+        let done = applied(plain(&mut connection)).await?;
+        commit(connection).await?;
+        Ok(done)
+    }
+
+    /// What is to be migrated on the cluster where accounts share tables.
+    pub(in crate::tenancy) fn shares_tables(&self) -> bool {
+        self.tenancy == Tenancy::Row
+    }
+
+    async fn secure(
+        &self,
+        connection: &mut PgConnection,
+        cluster: &Cluster,
+        unit: Unit,
+    ) -> Result<(), StoreError> {
+        let login = cluster.logins.application.login();
+        match (unit, self.tenancy) {
+            (Unit::Shared, _) => secure_rows(connection, login).await,
+            (Unit::Account(_), Tenancy::Database) => secure_database(connection, login).await,
+            (Unit::Account(account), _) => {
+                let space = self.unit_space(unit);
+                secure_schema(connection, &space, account, login).await
+            }
+        }
+    }
+
+    fn unit_space(&self, unit: Unit) -> String {
+        match unit {
+            Unit::Shared => ROWS.to_owned(),
+            Unit::Account(_) if self.tenancy == Tenancy::Database => OWN.to_owned(),
+            Unit::Account(account) => space_of(self.tenancy, account),
+        }
+    }
+
+    async fn unit_connection(
+        &self,
+        cluster: &Cluster,
+        unit: Unit,
+    ) -> Result<PgConnection, StoreError> {
+        match (unit, self.tenancy) {
+            (Unit::Account(account), Tenancy::Database) => {
+                let database = database_of(account);
+                self.owner_connection(cluster, Some(&database)).await
+            }
+            _ => self.owner_connection(cluster, None).await,
+        }
+    }
+}
+
+fn in_migration(migration: &KeptMigration, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Refused(text) => StoreError::Refused(format!(
+            "migration {} ({}): {text}",
+            migration.version, migration.description
+        )),
+        other => other,
+    }
+}
+
+/// Keeps the list of the application's migrations as it is until this transaction ends.
+pub(in crate::tenancy) async fn hold_migrations(
+    connection: &mut PgConnection,
+) -> Result<(), StoreError> {
+    script(
+        connection,
+        "LOCK TABLE vestibule.tenant_migrations IN SHARE MODE",
+    )
+    .await
+}
+
+/// Names without a schema are the directory's again.
+pub(in crate::tenancy) async fn use_directory(
+    connection: &mut PgConnection,
+) -> Result<(), StoreError> {
+    Query::new("SELECT set_config('search_path', 'vestibule, pg_temp', true)")
+        .execute(plain(connection))
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! One connection to PostgreSQL that serves one account's transaction after the other.
+//!
+//! Beginning costs one round trip: what the last transaction may have left is cleared, and the
+//! account is bound, in the same message. Ending clears too, so that nothing stays behind on a
+//! server connection that a pooler gives to somebody else.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
+use uuid::Uuid;
+
+use super::super::SessionError;
+use crate::{
+    settings::Tenancy,
+    store::{
+        Connection, Query,
+        postgres::{Server, close, is_lost, literal},
+    },
+};
+
+/// After this long the server is asked again for its clock and what it shows of statements.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What a transaction leaves on its connection when it is over, as far as SQL in a session can:
+/// cursors, settings, locks. Temporary tables cannot be made (`TEMPORARY` is not granted).
+const CLEAR: &str = "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()";
+
+/// A connection that sees no account until a transaction is begun for one.
+#[derive(Debug)]
+pub(in crate::tenancy) struct PostgresSpace {
+    connection: PgConnection,
+    server: Arc<Server>,
+    tenancy: Tenancy,
+}
+
+impl PostgresSpace {
+    /// Connects to `database`, or to the server's own where there is none. An account's own
+    /// database must say that it is that account's.
+    pub(in crate::tenancy) async fn open(
+        server: &Arc<Server>,
+        tenancy: Tenancy,
+        own_database_of: Option<Uuid>,
+    ) -> Result<Self, SessionError> {
+        let options = match own_database_of {
+            Some(account) => server.options_of(&database_of(account)),
+            None => server.options(),
+        };
+        let connection = options.connect().await.map_err(cannot_connect)?;
+        let mut space = Self {
+            connection,
+            server: Arc::clone(server),
+            tenancy,
+        };
+        if let Some(account) = own_database_of {
+            space.require_owner(account).await?;
+        }
+        Ok(space)
+    }
+
+    /// The database's own word for whose it is: its name could have been given to another's.
+    async fn require_owner(&mut self, account: Uuid) -> Result<(), SessionError> {
+        let query = Query::new("SELECT account_id FROM tenant.vestibule_account");
+        match query.fetch_optional::<(Uuid,)>(self.connection()).await {
+            Ok(Some((owner,))) if owner == account => Ok(()),
+            Ok(_) => Err(SessionError::Refused(format!(
+                "the database of account {account} is not that account's: restore it from a backup"
+            ))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(in crate::tenancy) fn connection(&mut self) -> Connection<'_> {
+        self.server.plain(&mut self.connection)
+    }
+
+    /// Begins a transaction of `account`. Where the connection turns out to be lost, nothing was
+    /// begun, and another one may be tried: that is `Ok(false)`.
+    pub(in crate::tenancy) async fn begin(
+        &mut self,
+        account: Uuid,
+        limit: Duration,
+    ) -> Result<bool, SessionError> {
+        if self.server.signer().clock().age() > LOOK_AGAIN
+            && let Err(error) = self.server.look(&mut self.connection).await
+        {
+            return lost_or(error);
+        }
+        let batch = self.batch(account, limit);
+        match sqlx::raw_sql(AssertSqlSafe(batch))
+            .execute(&mut self.connection)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) => lost_or(error),
+        }
+    }
+
+    fn batch(&self, account: Uuid, limit: Duration) -> String {
+        let space = literal(&format!("{}, pg_temp", space_of(self.tenancy, account)));
+        let limit = limit.as_millis().max(1);
+        let own = "pg_catalog.set_config";
+        if self.tenancy == Tenancy::Database {
+            return format!(
+                "{CLEAR}; BEGIN; SELECT {own}('search_path', {space}, true), \
+                 {own}('statement_timeout', '{limit}', true)"
+            );
+        }
+        // Other sessions of this login can read the beginning of a statement's text: the binding
+        // stands behind what they can see.
+        let curtain = "-".repeat(self.server.visible_text());
+        let binding = self.server.signer().binding(account);
+        format!(
+            "/*{curtain}*/ {CLEAR}; BEGIN; SELECT {own}('vestibule.binding', '{binding}', true), \
+             {own}('search_path', {space}, true), {own}('statement_timeout', '{limit}', true)"
+        )
+    }
+
+    pub(in crate::tenancy) async fn commit(&mut self) -> Result<(), SessionError> {
+        self.end("COMMIT").await
+    }
+
+    pub(in crate::tenancy) async fn rollback(&mut self) -> Result<(), SessionError> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(&mut self, how: &str) -> Result<(), SessionError> {
+        sqlx::raw_sql(AssertSqlSafe(format!("{how}; {CLEAR}")))
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    pub(in crate::tenancy) async fn close(self) {
+        close(self.connection).await;
+    }
+}
+
+fn lost_or(error: sqlx::Error) -> Result<bool, SessionError> {
+    if is_lost(&error) {
+        Ok(false)
+    } else {
+        Err(error.into())
+    }
+}
+
+/// Whatever keeps us from connecting, it is not the caller's doing.
+fn cannot_connect(error: sqlx::Error) -> SessionError {
+    SessionError::Unavailable(error.to_string())
+}
+
+/// The schema that holds an account's tables.
+pub(in crate::tenancy) fn space_of(tenancy: Tenancy, account: Uuid) -> String {
+    match tenancy {
+        Tenancy::Row => ROWS.to_owned(),
+        Tenancy::Schema => format!("account_{}", account.simple()),
+        Tenancy::Database => OWN.to_owned(),
+    }
+}
+
+/// The schema of the tables that all accounts share.
+pub(in crate::tenancy) const ROWS: &str = "vestibule_tenants";
+/// The schema of the tables in an account's own database.
+pub(in crate::tenancy) const OWN: &str = "tenant";
+
+/// The name of an account's own database.
+pub(in crate::tenancy) fn database_of(account: Uuid) -> String {
+    format!("vestibule_{}", account.simple())
+}
