@@ -3,6 +3,7 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `spaces.rs` | where an account's data lies, and who gets a connection to it |
+//! | `budget.rs` | whose turn it is where connections are scarce |
 //! | `scope.rs` | whether a request has a session |
 //! | `shared.rs` | when a session begins, and how it ends |
 //! | `session.rs`, `statement.rs` | what a handler can do with it |
@@ -14,6 +15,7 @@
 
 mod accounts;
 pub mod activity;
+mod budget;
 mod error;
 mod export;
 mod migrations;

@@ -5,7 +5,8 @@
 //!
 //! Sessions of one account queue here, in order, before they take one of the
 //! `DATABASE_POOL_SIZE` connections: SQLite has one writer per file, and an account whose
-//! requests are slow holds one connection, not all of them. A connection serves the next session
+//! requests are slow holds one connection, not all of them. The connections are shared out between
+//! the accounts by their [`Budget`]. A connection serves the next session
 //! only after a clean `COMMIT` or `ROLLBACK`; in every doubtful case it is closed, and counts
 //! until it is.
 
@@ -19,11 +20,15 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
 };
 use uuid::Uuid;
 
-use super::{SessionError, space_file::SpaceFile};
+use super::{
+    SessionError,
+    budget::{Budget, Permit},
+    space_file::SpaceFile,
+};
 use crate::{
     clock::{SharedClock, Timestamp},
     settings::DatabaseSettings,
@@ -43,7 +48,7 @@ struct Inner {
     ids: Ids,
     timeout: Duration,
     size: usize,
-    permits: Arc<Semaphore>,
+    budget: Budget,
     turns: Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>,
     /// Connections that serve nobody, the longest unused first. With those in use there are at
     /// most `size`.
@@ -80,7 +85,7 @@ impl TenantSpaces {
                 clock,
                 timeout: settings.timeout,
                 size,
-                permits: Arc::new(Semaphore::new(size)),
+                budget: Budget::new(size),
                 turns: Mutex::default(),
                 idle: Mutex::default(),
                 runtime,
@@ -141,10 +146,7 @@ impl TenantSpaces {
         let begun = tokio::time::timeout(self.inner.timeout, async {
             // First the account's turn, then a connection: who waits holds nothing.
             let turn = self.turn(account).lock_owned().await;
-            let permit = Arc::clone(&self.inner.permits)
-                .acquire_owned()
-                .await
-                .map_err(|_| SessionError::SessionClosed)?;
+            let permit = self.inner.budget.acquire(account).await;
             let mut lease = Lease::new(self.clone(), account, turn, permit);
             // In a task of its own: where the caller goes away, the lease is still there to
             // close what was being opened, and counts until then.
@@ -187,13 +189,9 @@ impl TenantSpaces {
     /// The connection that must go so that there is room for one more.
     fn evict(&self) -> Option<SpaceFile> {
         let mut idle = self.idle();
-        let in_use = self.in_use();
+        let in_use = self.inner.budget.in_use();
         let full = !idle.is_empty() && idle.len() + in_use > self.inner.size;
         full.then(|| idle.remove(0).1)
-    }
-
-    fn in_use(&self) -> usize {
-        self.inner.size - self.inner.permits.available_permits()
     }
 }
 
@@ -202,7 +200,7 @@ impl TenantSpaces {
     /// Connections in use, and connections that serve nobody.
     pub(super) fn counts(&self) -> (usize, usize) {
         let idle = self.idle();
-        (self.in_use(), idle.len())
+        (self.inner.budget.in_use(), idle.len())
     }
 
     /// The most files that were open at one time.
@@ -216,6 +214,7 @@ impl fmt::Debug for Inner {
         f.debug_struct("Inner")
             .field("dir", &self.dir)
             .field("size", &self.size)
+            .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
 }
@@ -257,16 +256,11 @@ impl Drop for Counted {
 #[derive(Debug)]
 struct Held {
     turn: OwnedMutexGuard<()>,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 }
 
 impl Lease {
-    fn new(
-        spaces: TenantSpaces,
-        account: Uuid,
-        turn: OwnedMutexGuard<()>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    fn new(spaces: TenantSpaces, account: Uuid, turn: OwnedMutexGuard<()>, permit: Permit) -> Self {
         Self {
             spaces,
             account,

@@ -1,6 +1,7 @@
 //! What sessions and data spaces promise.
 
 mod activity;
+mod budget;
 mod export;
 mod migrations;
 mod sessions;
