@@ -12,12 +12,7 @@ const SHORTEST_ADMIN_TOKEN: usize = 16;
 
 /// Settings that belong to later versions. Ignoring one would leave its owner believing in a
 /// protection or a listener that is not there.
-const LATER: &[&str] = &[
-    "VESTIBULE_GRPC_LISTEN",
-    "VESTIBULE_TRUSTED_PROXIES",
-    "VESTIBULE_CLUSTERS",
-    "VESTIBULE_ADMIN_CLUSTERS",
-];
+const LATER: &[&str] = &["VESTIBULE_GRPC_LISTEN", "VESTIBULE_TRUSTED_PROXIES"];
 
 /// The server's section of the settings.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::{
     http::VestibuleLayer,
     principal::{LocalFacts, PROVIDER, Principal, Resolver},
     provider::{Authress, AuthressApi, KeySets, TenantCache, UserCache},
-    settings::{Settings, SettingsError},
+    settings::{DatabaseSettings, Settings, SettingsError},
     store::{AccountUsers, Directory, StoreError, WatchGuard},
     tenancy::{
         Migrated, SessionError, SessionScope, SystemAccess, TenantRepository, TenantService,
@@ -28,6 +28,8 @@ pub struct Vestibule(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    database: DatabaseSettings,
+    clock: SharedClock,
     authenticator: Authenticator,
     authress: Authress,
     directory: Directory,
@@ -110,12 +112,33 @@ impl Vestibule {
     /// Applies the application's own migrations to every account, each in a transaction of its
     /// own, and keeps them for accounts that are made later. Written as if there were one account.
     ///
+    /// On PostgreSQL this takes the owner's login (`DATABASE_ADMIN_URL`). Without it nothing is
+    /// changed: it only checks that somebody else has done it.
+    ///
     /// # Errors
     ///
     /// A changed or missing migration, or one that failed; the accounts before it are done, and
     /// the next call goes on where this one stopped.
     pub async fn migrate_tenants(&self, migrations: Migrator) -> Result<Migrated, StoreError> {
-        self.0.spaces.migrate_tenants(&migrations).await
+        let Inner {
+            database,
+            spaces,
+            clock,
+            ..
+        } = &*self.0;
+        let Some(servers) = database.postgres() else {
+            return spaces.migrate_tenants(&migrations).await;
+        };
+        if servers.main.owner.is_none() {
+            spaces.require_migrated(&migrations).await?;
+            return Ok(Migrated::default());
+        }
+        let directory = Directory::open_as_owner(database, Arc::clone(clock)).await?;
+        let owned = TenantSpaces::open(database, &directory, Arc::clone(clock))?;
+        let migrated = owned.migrate_tenants(&migrations).await;
+        owned.close().await;
+        directory.close().await;
+        migrated
     }
 
     /// The session of the principal's account.
@@ -262,7 +285,7 @@ impl VestibuleBuilder {
             .bind_provider(&settings.origin(), allow_other_provider)
             .await?;
         let spaces = TenantSpaces::open(&database, &directory, Arc::clone(&clock))?;
-        if !attach_is_impossible().await {
+        if database.sqlite().is_some() && !attach_is_impossible().await {
             tracing::warn!(
                 "this build of SQLite can open a second file (ATTACH, VACUUM INTO): build with \
                  LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=0, or one account's SQL can reach another's file"
@@ -316,7 +339,9 @@ impl VestibuleBuilder {
         keys.warm_up().await;
         Ok(Vestibule(Arc::new(Inner {
             authenticator: Authenticator::new(verifier.clone(), resolver, activity.clone()),
-            authress: Authress::new(api, verifier, clock),
+            authress: Authress::new(api, verifier, Arc::clone(&clock)),
+            database,
+            clock,
             directory,
             spaces,
             activity,

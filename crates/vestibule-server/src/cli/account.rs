@@ -133,7 +133,7 @@ async fn create(
     if_missing: bool,
 ) -> Result<Answer, Failure> {
     let settings = global.database()?;
-    let directory = Directory::open(&settings, clock()).await?;
+    let directory = Directory::open_as_owner(&settings, clock()).await?;
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
     if let Some(account) = directory.find_account_by_tenant(tenant).await? {
         return existing(&account, if_missing);
@@ -186,7 +186,7 @@ async fn show(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
 /// Everything that is kept of the account: JSON lines, or with `--json` the same in one document.
 async fn export(global: &Global, id: Uuid) -> Result<Answer, Failure> {
     let settings = global.database()?;
-    let directory = Directory::open(&settings, clock()).await?;
+    let directory = Directory::open_as_owner(&settings, clock()).await?;
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
     found(&directory, id).await?;
     let mut lines = Vec::new();
@@ -218,7 +218,7 @@ async fn delete(global: &Global, id: Uuid, yes: bool) -> Result<Answer, Failure>
         )));
     }
     let settings = global.database()?;
-    let directory = Directory::open(&settings, clock()).await?;
+    let directory = Directory::open_as_owner(&settings, clock()).await?;
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
     let account = found(&directory, id).await?;
     spaces.delete_account(id).await?;

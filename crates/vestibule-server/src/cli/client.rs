@@ -100,7 +100,7 @@ async fn add(global: &Global, arguments: AddArgs) -> Result<Answer, Failure> {
             shown(&arguments.client_id)
         )));
     }
-    let directory = Directory::open(&database, clock()).await?;
+    let directory = Directory::open_as_owner(&database, clock()).await?;
     account::found(&directory, arguments.account).await?;
     ask_provider(provider.as_ref(), &arguments).await?;
     let AddArgs {

@@ -1,6 +1,7 @@
 //! `migrate`: bring the database up to date.
 //!
-//! On SQLite every command brings the directory up to date itself, so what is left here are the
+//! On PostgreSQL this alone makes and changes the directory, and grants the login of `serve` what
+//! it needs. On SQLite every command brings the directory up to date itself. What is left are the
 //! accounts: the application's migrations that an account has missed, because its file came back
 //! from a backup, say. New migrations come from the application (`migrate_tenants`).
 
@@ -25,11 +26,16 @@ pub(crate) struct MigrateArgs {
 
 pub(crate) async fn run(global: &Global, arguments: &MigrateArgs) -> Result<Answer, Failure> {
     let settings = global.database()?;
-    let directory = Directory::open(&settings, clock()).await?;
+    let directory = if arguments.status {
+        Directory::open_as_owner(&settings, clock()).await?
+    } else {
+        Directory::migrate(&settings, clock()).await?
+    };
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
     let answer = if arguments.status {
         status(&directory, &spaces).await
     } else {
+        spaces.prepare().await?;
         apply(&directory, &spaces).await
     };
     spaces.close().await;

@@ -201,10 +201,10 @@ impl Global {
         Ok(database)
     }
 
-    /// Opens the directory; makes it where there is none.
+    /// Opens the directory to change it; on SQLite makes it where there is none.
     async fn directory(&self) -> Result<Directory, Failure> {
         let settings = self.database()?;
-        Ok(Directory::open(&settings, clock()).await?)
+        Ok(Directory::open_as_owner(&settings, clock()).await?)
     }
 }
 

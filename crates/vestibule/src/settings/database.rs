@@ -49,7 +49,7 @@ pub enum DatabaseLocation {
     /// Files of this machine.
     Sqlite(SqliteSettings),
     /// Servers.
-    Postgres(PostgresSettings),
+    Postgres(Box<PostgresSettings>),
 }
 
 /// The files of SQLite.
@@ -70,7 +70,9 @@ impl DatabaseSettings {
     /// Reads the section; none where something was wrong, which `reader` then knows.
     pub fn read(reader: &mut SettingsReader) -> Option<Self> {
         let url = reader.secret("DATABASE_URL");
-        let url = url.as_ref().map_or("sqlite:vestibule.db", |url| url.expose());
+        let url = url
+            .as_ref()
+            .map_or("sqlite:vestibule.db", |url| url.expose());
         let on_postgres = is_postgres(url);
         let tenancy = if on_postgres {
             reader.parsed("TENANCY", Tenancy::Row, |text| match text {
@@ -87,7 +89,9 @@ impl DatabaseSettings {
             })
         };
         let location = if on_postgres {
-            PostgresSettings::read(reader, url, tenancy).map(DatabaseLocation::Postgres)
+            PostgresSettings::read(reader, url, tenancy)
+                .map(Box::new)
+                .map(DatabaseLocation::Postgres)
         } else {
             SqliteSettings::read(reader, url).map(DatabaseLocation::Sqlite)
         };

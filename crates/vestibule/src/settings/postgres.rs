@@ -134,10 +134,7 @@ impl PostgresSettings {
     }
 }
 
-fn binding_keys(
-    reader: &mut SettingsReader,
-    tenancy: Option<Tenancy>,
-) -> Option<Vec<BindingKey>> {
+fn binding_keys(reader: &mut SettingsReader, tenancy: Option<Tenancy>) -> Option<Vec<BindingKey>> {
     const NAME: &str = "VESTIBULE_BINDING_KEY";
     match reader.secret(NAME) {
         Some(text) => {
@@ -247,7 +244,11 @@ fn postgres_url(text: &str) -> Result<PostgresUrl, String> {
 fn is_loopback_host(host: &str) -> bool {
     // An IPv6 address stands in brackets in a URL.
     let bracketed = host.contains(':') && !host.starts_with('[');
-    let host = if bracketed { format!("[{host}]") } else { host.to_owned() };
+    let host = if bracketed {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
     Url::parse(&format!("http://{host}")).is_ok_and(|url| is_loopback(&url))
 }
 
@@ -322,7 +323,11 @@ mod tests {
         let read = super::super::DatabaseSettings::read(&mut reader);
         match reader.finish() {
             Ok(()) => Ok(read.unwrap().postgres().unwrap().clone()),
-            Err(error) => Err(error.problems.into_iter().map(|problem| problem.name).collect()),
+            Err(error) => Err(error
+                .problems
+                .into_iter()
+                .map(|problem| problem.name)
+                .collect()),
         }
     }
 
@@ -336,18 +341,32 @@ mod tests {
             main,
             key,
             ("VESTIBULE_CLUSTERS", eu),
-            ("VESTIBULE_ADMIN_CLUSTERS", "eu=postgres://owner:b@127.0.0.2/app"),
+            (
+                "VESTIBULE_ADMIN_CLUSTERS",
+                "eu=postgres://owner:b@127.0.0.2/app",
+            ),
         ])
         .unwrap();
         assert_eq!(settings.clusters.len(), 2);
         assert_eq!(settings.clusters["eu"].owner().login(), "owner");
         assert_eq!(settings.clusters["us"].owner().login(), "a");
-        for wrong in ["main=postgres://a:b@h/app", "postgres://a:b@h/app", "EU=x", "a=b"] {
+        for wrong in [
+            "main=postgres://a:b@h/app",
+            "postgres://a:b@h/app",
+            "EU=x",
+            "a=b",
+        ] {
             let refused = read(&[main, key, ("VESTIBULE_CLUSTERS", wrong)]).unwrap_err();
             assert_eq!(refused, ["VESTIBULE_CLUSTERS"], "{wrong}");
         }
-        let stranger = ("VESTIBULE_ADMIN_CLUSTERS", "eu=postgres://a:b@127.0.0.2/app");
-        assert_eq!(read(&[main, key, stranger]).unwrap_err(), ["VESTIBULE_ADMIN_CLUSTERS"]);
+        let stranger = (
+            "VESTIBULE_ADMIN_CLUSTERS",
+            "eu=postgres://a:b@127.0.0.2/app",
+        );
+        assert_eq!(
+            read(&[main, key, stranger]).unwrap_err(),
+            ["VESTIBULE_ADMIN_CLUSTERS"]
+        );
     }
 
     #[test]

@@ -20,17 +20,19 @@ pub(crate) mod sqlite;
 mod trouble;
 
 pub(crate) use self::cursor::{newest_first, oldest_first};
-pub(crate) use self::directory::KeptMigration;
 #[cfg(test)]
 pub(crate) use self::directory::tests as directory_tests;
 pub use self::directory::{AccountUsers, Directory, WatchGuard};
+pub(crate) use self::directory::{KeptMigration, Writing};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;
 pub(crate) use self::names::is_plain_text;
-pub(crate) use self::query::{Connection, Kind, Operation, PostgresConnection, Query, Rows, run_script};
+pub(crate) use self::query::{
+    Connection, Kind, Operation, PostgresConnection, Query, Rows, run_script,
+};
 pub use self::query::{FromDatabaseRow, Value};
-pub(crate) use self::trouble::{Trouble, trouble};
 pub use self::records::{
     Account, Change, KeptFact, NewUser, Page, PageOf, Profile, Provisioned, ServiceClient, Status,
     User,
 };
+pub(crate) use self::trouble::{Trouble, trouble};

@@ -7,8 +7,16 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{TenantSpaces, space_file};
-use crate::store::{Account, StoreError};
+use super::{
+    TenantSpaces,
+    places::Place,
+    postgres::{Cluster, Places, hold_migrations, use_directory},
+    space_file,
+};
+use crate::{
+    clock::Timestamp,
+    store::{Account, Connection, KeptMigration, StoreError, Writing},
+};
 
 /// All migrations of an application run when an account is created.
 const CREATION_LIMIT: Duration = Duration::from_secs(60);
@@ -23,50 +31,156 @@ impl TenantSpaces {
     /// [`StoreError::Invalid`]; [`StoreError::AlreadyExists`] where the tenant has an account;
     /// [`StoreError::Refused`] where a migration fails; others where the database fails.
     pub async fn create_account(&self, name: &str, tenant_id: &str) -> Result<Account, StoreError> {
+        self.create_account_on(None, name, tenant_id).await
+    }
+
+    /// The same on a named cluster of PostgreSQL; none: the main one.
+    ///
+    /// # Errors
+    /// As [`TenantSpaces::create_account`]; [`StoreError::Refused`] where there is no such cluster.
+    pub async fn create_account_on(
+        &self,
+        cluster: Option<&str>,
+        name: &str,
+        tenant_id: &str,
+    ) -> Result<Account, StoreError> {
+        let cluster = self.cluster_named(cluster)?;
         let made = Arc::new(OnceLock::new());
-        let (spaces, name, tenant_id, id) = (
+        let (spaces, name, tenant_id, id, on) = (
             self.clone(),
             name.to_owned(),
             tenant_id.to_owned(),
             Arc::clone(&made),
+            cluster.clone(),
         );
         let created = self
             .directory()
             .write_within(CREATION_LIMIT, move |writing| {
                 Box::pin(async move {
                     let account = writing.insert_account(&name, &tenant_id).await?;
+                    if let Connection::Postgres(connection) = writing.connection()? {
+                        hold_migrations(connection.into_inner()).await?;
+                    }
                     // The list cannot grow meanwhile: whoever adds to it needs the same lock.
                     let migrations = writing.kept_migrations().await?;
-                    let file = spaces.file_of(account.id);
-                    space_file::create(&file, account.id, &migrations, writing.now()).await?;
                     let _ = id.set(account.id);
+                    spaces
+                        .make_space(writing, on.as_deref(), account.id, &migrations)
+                        .await?;
                     Ok(account)
                 })
             })
             .await;
-        // Only where it is certain that the account's row is not there may its file go.
+        // Only where it is certain that the account's row is not there may its space go.
         if created.is_err()
             && let Some(id) = made.get()
             && matches!(self.directory().account(*id).await, Ok(None))
         {
-            space_file::remove(&self.file_of(*id))?;
+            self.remove_space_apart(cluster.as_deref(), *id).await?;
         }
         created
     }
 
     /// Removes an account: its users, its service clients, its data.
     ///
-    /// The registrations go first; a crash in between leaves a file that belongs to nobody.
+    /// The registrations go first; a crash in between leaves a space that belongs to nobody.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; others where the database or the file system fails.
     pub async fn delete_account(&self, id: Uuid) -> Result<(), StoreError> {
+        let cluster = match self.place() {
+            Place::Files(_) => None,
+            Place::Postgres(places) => Some(places.cluster_of(self.directory(), id).await?),
+        };
+        let (spaces, on) = (self.clone(), cluster.clone());
         self.directory()
-            .write(move |writing| Box::pin(writing.delete_account(id)))
+            .write_within(CREATION_LIMIT, move |writing| {
+                Box::pin(async move {
+                    writing.delete_account(id).await?;
+                    if let (Place::Postgres(places), Some(cluster)) = (spaces.place(), on)
+                        && places.lies_with_directory(&cluster)
+                        && let Connection::Postgres(connection) = writing.connection()?
+                    {
+                        let connection = connection.into_inner();
+                        places.remove(connection, id).await?;
+                        use_directory(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
             .await?;
-        if let Some(file) = self.take_idle(id) {
-            file.close().await;
+        for space in self.take_idle_of(id) {
+            space.close().await;
         }
-        space_file::remove(&self.file_of(id))
+        self.remove_space_apart(cluster.as_deref(), id).await
     }
+
+    fn cluster_named(&self, name: Option<&str>) -> Result<Option<Arc<Cluster>>, StoreError> {
+        match (self.place(), name) {
+            (Place::Files(_), None) => Ok(None),
+            (Place::Files(_), Some(_)) => Err(StoreError::Refused(
+                "there are clusters on PostgreSQL only".to_owned(),
+            )),
+            (Place::Postgres(places), name) => Ok(Some(Arc::clone(places.cluster(name)?))),
+        }
+    }
+
+    async fn make_space(
+        &self,
+        writing: &mut Writing,
+        cluster: Option<&Cluster>,
+        account: Uuid,
+        migrations: &[KeptMigration],
+    ) -> Result<(), StoreError> {
+        let now = writing.now();
+        match (self.place(), cluster) {
+            (Place::Postgres(places), Some(cluster)) => {
+                if cluster.name.is_some() {
+                    writing.place(account, cluster.name.as_deref()).await?;
+                }
+                make_on_postgres(places, writing, cluster, account, migrations, now).await
+            }
+            (place, _) => {
+                space_file::create(&place.file_of(account), account, migrations, now).await
+            }
+        }
+    }
+
+    /// Removes a space that does not go with the directory's transaction.
+    async fn remove_space_apart(
+        &self,
+        cluster: Option<&Cluster>,
+        account: Uuid,
+    ) -> Result<(), StoreError> {
+        match (self.place(), cluster) {
+            (Place::Postgres(places), Some(cluster)) => {
+                if places.lies_with_directory(cluster) {
+                    return Ok(());
+                }
+                places.remove_apart(cluster, account).await
+            }
+            (place, _) => space_file::remove(&place.file_of(account)),
+        }
+    }
+}
+
+async fn make_on_postgres(
+    places: &Places,
+    writing: &mut Writing,
+    cluster: &Cluster,
+    account: Uuid,
+    migrations: &[KeptMigration],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if !places.lies_with_directory(cluster) {
+        return places.make_apart(cluster, account, migrations, now).await;
+    }
+    if let Connection::Postgres(connection) = writing.connection()? {
+        let connection = connection.into_inner();
+        places
+            .make(connection, cluster, account, migrations, now)
+            .await?;
+        use_directory(connection).await?;
+    }
+    Ok(())
 }

@@ -200,7 +200,7 @@ impl Entry {
             "INSERT INTO vestibule_activity
                  (id, at, kind, user_id, client_id, reason, request_id, token_hash)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (token_hash) DO NOTHING",
+             ON CONFLICT DO NOTHING",
         )
         .bind(self.id)
         .bind(self.at)

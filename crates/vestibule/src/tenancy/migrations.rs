@@ -3,11 +3,16 @@
 //! They are kept in the directory, so that whoever creates an account applies them all. What was
 //! kept is not changed: an account may have been made with it.
 
+use std::sync::Arc;
+
 use sqlx::migrate::Migrator;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{
     SessionError, TenantSpaces,
+    places::Place,
+    postgres::{Cluster, Unit},
     space_file::{self, apply, record},
     statement::check_migration,
 };
@@ -20,6 +25,26 @@ pub struct Migrated {
     pub accounts: usize,
     /// Accounts that were behind.
     pub changed: usize,
+}
+
+/// Spaces that are migrated at the same time. More would only wait for the disk.
+const PARALLEL: usize = 4;
+
+/// What is migrated as one.
+#[derive(Clone, Debug)]
+enum Target {
+    Account(Uuid),
+    /// The tables that all accounts of a cluster share.
+    Shared(Arc<Cluster>),
+}
+
+impl Target {
+    fn shown(&self) -> String {
+        match self {
+            Self::Account(id) => format!("account {id}"),
+            Self::Shared(cluster) => format!("cluster {}", cluster.shown()),
+        }
+    }
 }
 
 /// How far one account is.
@@ -46,36 +71,112 @@ impl TenantSpaces {
         self.bring_up_to_date(|_, _| {}).await
     }
 
-    /// Applies the migrations that are kept to every account that is behind. `progress` hears how
-    /// many accounts are done, and of which.
+    /// Fails where the application's migrations are not those that every account has: for a login
+    /// that may not change tables.
     ///
     /// # Errors
-    /// As [`TenantSpaces::migrate_tenants`].
+    /// [`StoreError::Refused`] with what to do; others where the database fails.
+    pub(crate) async fn require_migrated(&self, migrator: &Migrator) -> Result<(), StoreError> {
+        let wanted = wanted(migrator)?;
+        if self.is_kept(&wanted).await? && self.directory().tenants_current().await? {
+            return Ok(());
+        }
+        Err(StoreError::Refused(
+            "the application's migrations are not applied to every account: run the application \
+             once with DATABASE_ADMIN_URL, or `vestibule migrate` after it did so"
+                .to_owned(),
+        ))
+    }
+
+    /// Makes what accounts stand on, on every cluster: for `migrate`. On SQLite there is nothing
+    /// to make.
+    ///
+    /// # Errors
+    /// Names the cluster and what to do.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        if let Some(places) = self.place().postgres() {
+            for cluster in places.clusters() {
+                places
+                    .prepare(cluster)
+                    .await
+                    .map_err(|error| named(&format!("cluster {}", cluster.shown()), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the migrations that are kept to every account that is behind, several at a time.
+    /// `progress` hears how many are done, and of which this was the last.
+    ///
+    /// # Errors
+    /// As [`TenantSpaces::migrate_tenants`]: the first one, after the others have ended.
     pub async fn bring_up_to_date(
         &self,
         mut progress: impl FnMut(usize, Uuid),
     ) -> Result<Migrated, StoreError> {
-        let kept = self.directory().kept_migrations().await?;
+        let kept: Arc<[KeptMigration]> = self.directory().kept_migrations().await?.into();
         let mut done = Migrated::default();
+        let mut waiting = self.targets().await?.into_iter();
+        let mut running = JoinSet::new();
+        let mut failed = None;
+        loop {
+            while running.len() < PARALLEL
+                && failed.is_none()
+                && let Some(target) = waiting.next()
+            {
+                let (spaces, kept) = (self.clone(), Arc::clone(&kept));
+                running.spawn(async move {
+                    let changed = spaces.migrate_target(&target, &kept).await;
+                    (target, changed)
+                });
+            }
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
+            let (target, changed) = ended
+                .map_err(|_| StoreError::Unavailable("a migration was broken off".to_owned()))?;
+            match (target, changed) {
+                (target, Ok(changed)) => {
+                    done.accounts += 1;
+                    done.changed += usize::from(changed);
+                    if let Target::Account(id) = target {
+                        progress(done.accounts, id);
+                    }
+                }
+                (Target::Account(id), Err(_)) if self.is_gone(id).await => {}
+                (target, Err(error)) => {
+                    failed.get_or_insert_with(|| named(&target.shown(), error));
+                }
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                self.directory().note_tenants_current(&kept).await?;
+                Ok(done)
+            }
+        }
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, StoreError> {
+        if let Some(places) = self.place().postgres()
+            && places.shares_tables()
+        {
+            let clusters = places.clusters().map(Arc::clone);
+            return Ok(clusters.map(Target::Shared).collect());
+        }
+        let mut targets = Vec::new();
         let mut page = Page {
             limit: 200,
             cursor: None,
         };
         loop {
             let accounts = self.directory().accounts(&page).await?;
-            for account in accounts.items {
-                let changed = match self.migrate_account(account.id, &kept).await {
-                    Ok(changed) => changed,
-                    Err(_) if self.is_gone(account.id).await => continue,
-                    Err(error) => return Err(named(account.id, error)),
-                };
-                done.accounts += 1;
-                done.changed += usize::from(changed);
-                progress(done.accounts, account.id);
-            }
+            let ids = accounts.items.iter().map(|account| account.id);
+            targets.extend(ids.map(Target::Account));
             match accounts.next_cursor {
                 Some(cursor) => page.cursor = Some(cursor),
-                None => return Ok(done),
+                None => return Ok(targets),
             }
         }
     }
@@ -101,10 +202,35 @@ impl TenantSpaces {
     /// [`StoreError::Refused`] where it has others; others where a database fails.
     pub async fn migrations_missing(&self, account: Uuid) -> Result<usize, StoreError> {
         let kept = self.directory().kept_migrations().await?;
-        let mut lease = self.begin(account).await?;
-        let applied = applied(lease.connection()?).await?;
-        lease.rollback().await;
+        let target = match self.place().postgres() {
+            Some(places) if places.shares_tables() => {
+                Target::Shared(places.cluster_of(self.directory(), account).await?)
+            }
+            _ => Target::Account(account),
+        };
+        let applied = self.applied_to(&target).await?;
         Ok(missing(&kept, &applied)?.len())
+    }
+
+    /// Version and checksum of what the target has.
+    async fn applied_to(&self, target: &Target) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        match (self.place(), target) {
+            (Place::Postgres(places), Target::Shared(cluster)) => {
+                places.applied(cluster, Unit::Shared).await
+            }
+            (Place::Postgres(places), Target::Account(account)) => {
+                let cluster = places.cluster_of(self.directory(), *account).await?;
+                places.applied(&cluster, Unit::Account(*account)).await
+            }
+            (Place::Files(_), Target::Account(account)) => {
+                let mut lease = self.begin(*account).await?;
+                let applied = applied(lease.connection()?).await?;
+                lease.rollback().await;
+                Ok(applied)
+            }
+            // Files are never shared.
+            (Place::Files(_), Target::Shared(_)) => Ok(Vec::new()),
+        }
     }
 
     async fn keep_migrations(&self, migrator: &Migrator) -> Result<(), StoreError> {
@@ -118,6 +244,7 @@ impl TenantSpaces {
         self.directory()
             .write_within(super::LONG, move |writing| {
                 Box::pin(async move {
+                    writing.forget_tenants_current().await?;
                     let kept = writing.kept_migrations().await?;
                     for migration in &kept {
                         let same = wanted
@@ -153,7 +280,11 @@ impl TenantSpaces {
 
     async fn try_on_an_empty_space(&self, wanted: &[KeptMigration]) -> Result<(), StoreError> {
         let id = self.new_id();
-        let file = self.dir().join(format!("trial-{}.db", id.hyphenated()));
+        let dir = match self.place() {
+            Place::Files(dir) => dir,
+            Place::Postgres(places) => return places.try_out(wanted, id, self.now()).await,
+        };
+        let file = dir.join(format!("trial-{}.db", id.hyphenated()));
         let tried = space_file::create(&file, id, wanted, self.now()).await;
         space_file::remove(&file)?;
         tried
@@ -165,32 +296,39 @@ impl TenantSpaces {
         migration: &KeptMigration,
         changed: bool,
     ) -> Result<(), StoreError> {
-        let mut page = Page {
-            limit: 200,
-            cursor: None,
-        };
-        loop {
-            let accounts = self.directory().accounts(&page).await?;
-            for account in accounts.items {
-                let mut lease = self.begin(account.id).await?;
-                let applied = applied(lease.connection()?).await?;
-                lease.rollback().await;
-                if applied
-                    .iter()
-                    .any(|(version, _)| *version == migration.version)
-                {
-                    return Err(StoreError::Refused(drifted(migration, changed)));
-                }
+        for target in self.targets().await? {
+            let applied = self.applied_to(&target).await?;
+            let same = |(version, _): &(i64, _)| *version == migration.version;
+            if applied.iter().any(same) {
+                return Err(StoreError::Refused(drifted(migration, changed)));
             }
-            match accounts.next_cursor {
-                Some(cursor) => page.cursor = Some(cursor),
-                None => return Ok(()),
+        }
+        Ok(())
+    }
+
+    async fn migrate_target(
+        &self,
+        target: &Target,
+        kept: &[KeptMigration],
+    ) -> Result<bool, StoreError> {
+        match (self.place(), target) {
+            (Place::Postgres(places), Target::Shared(cluster)) => {
+                let now = self.now();
+                places.migrate(cluster, Unit::Shared, kept, now).await
             }
+            (Place::Postgres(places), Target::Account(account)) => {
+                let cluster = places.cluster_of(self.directory(), *account).await?;
+                let unit = Unit::Account(*account);
+                places.migrate(&cluster, unit, kept, self.now()).await
+            }
+            (Place::Files(_), Target::Account(account)) => self.migrate_file(*account, kept).await,
+            // Files are never shared.
+            (Place::Files(_), Target::Shared(_)) => Ok(false),
         }
     }
 
     /// Applies what the account lacks, all of it or nothing; whether there was anything.
-    async fn migrate_account(
+    async fn migrate_file(
         &self,
         account: Uuid,
         kept: &[KeptMigration],
@@ -256,13 +394,15 @@ fn wanted(migrator: &Migrator) -> Result<Vec<KeptMigration>, StoreError> {
 }
 
 /// Version and checksum of what an account has.
-async fn applied(on: crate::store::Connection<'_>) -> Result<Vec<(i64, Vec<u8>)>, SessionError> {
+pub(super) async fn applied(
+    on: crate::store::Connection<'_>,
+) -> Result<Vec<(i64, Vec<u8>)>, SessionError> {
     let query = Query::new("SELECT version, checksum FROM vestibule_migrations ORDER BY version");
     Ok(query.fetch_all(on).await?)
 }
 
 /// The migrations that an account lacks. One that it has in another form is an error.
-fn missing<'k>(
+pub(super) fn missing<'k>(
     kept: &'k [KeptMigration],
     applied: &[(i64, Vec<u8>)],
 ) -> Result<Vec<&'k KeptMigration>, StoreError> {
@@ -306,12 +446,10 @@ fn drifted(migration: &KeptMigration, changed: bool) -> String {
     }
 }
 
-fn named(account: Uuid, error: StoreError) -> StoreError {
+fn named(what: &str, error: StoreError) -> StoreError {
     match error {
-        StoreError::Refused(text) => StoreError::Refused(format!("account {account}: {text}")),
-        StoreError::Unavailable(text) => {
-            StoreError::Unavailable(format!("account {account}: {text}"))
-        }
+        StoreError::Refused(text) => StoreError::Refused(format!("{what}: {text}")),
+        StoreError::Unavailable(text) => StoreError::Unavailable(format!("{what}: {text}")),
         other => other,
     }
 }

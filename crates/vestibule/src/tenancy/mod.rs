@@ -6,7 +6,9 @@
 //! | `budget.rs` | whose turn it is where connections are scarce |
 //! | `scope.rs` | whether a request has a session |
 //! | `shared.rs` | when a session begins, and how it ends |
-//! | `session.rs`, `statement.rs` | what a handler can do with it |
+//! | `session.rs`, `statement.rs`, `conflict.rs` | what a handler can do with it |
+//! | `places.rs`, `space.rs`, `space_file.rs`, `postgres/` | what differs between databases |
+//! | `budget.rs` | who gets the next connection |
 //! | `accounts.rs`, `migrations.rs`, `export.rs` | how a data space comes into being, grows, and is read out |
 //! | `system.rs` | sessions for jobs without a caller |
 //! | `activity.rs` | what is written down about an account's callers |
@@ -16,14 +18,18 @@
 mod accounts;
 pub mod activity;
 mod budget;
+mod conflict;
 mod error;
 mod export;
 mod migrations;
+mod places;
+mod postgres;
 mod probe;
 mod repository;
 mod scope;
 mod session;
 mod shared;
+mod space;
 mod space_file;
 mod spaces;
 mod statement;

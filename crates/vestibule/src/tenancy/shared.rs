@@ -280,6 +280,11 @@ impl Statement {
                 outcome.map_err(|_| SessionError::too_slow())?
             }
         };
+        if outcome.is_err() && !lease.survives_errors() {
+            // Nothing of it can be kept any more; the connection need not wait for the end.
+            lease.rollback().await;
+            return outcome;
+        }
         if !lease.in_transaction() {
             // The error of the statement that did it says more.
             return outcome.and(Err(SessionError::Aborted));
@@ -310,6 +315,7 @@ impl Statement {
 }
 
 async fn execute(query: Query, wanted: Wanted, lease: &mut Lease) -> Result<Outcome, SessionError> {
+    let query = lease.rewritten(query);
     let on = lease.connection()?;
     Ok(match wanted {
         Wanted::Count => Outcome::Count(query.execute(on).await?),

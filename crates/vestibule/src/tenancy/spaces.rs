@@ -1,38 +1,39 @@
-//! Data spaces: one SQLite file per account, and the connections to them.
+//! Data spaces, and the connections to them.
 //!
-//! The file's name comes from the account's id alone; the file holds the id too and opens for no
-//! other account; opening never creates one.
+//! A space's name comes from the account's id alone; it holds the id too and opens for no other
+//! account; opening never creates one.
 //!
-//! Sessions of one account queue here, in order, before they take one of the
-//! `DATABASE_POOL_SIZE` connections: SQLite has one writer per file, and an account whose
-//! requests are slow holds one connection, not all of them. The connections are shared out between
-//! the accounts by their [`Budget`]. A connection serves the next session
-//! only after a clean `COMMIT` or `ROLLBACK`; in every doubtful case it is closed, and counts
-//! until it is.
+//! The connections are shared out between the accounts by their [`Budget`]. On SQLite the sessions
+//! of one account queue before they take a connection: there is one writer per file. A connection
+//! serves the next session only after a clean `COMMIT` or `ROLLBACK`; in every doubtful case it is
+//! closed, and counts until it is.
 
 use std::{
     collections::HashMap,
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     runtime::Handle,
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
     SessionError,
     budget::{Budget, Permit},
-    space_file::SpaceFile,
+    places::{Place, Seat},
+    postgres::Places,
+    space::Space,
 };
 use crate::{
     clock::{SharedClock, Timestamp},
-    settings::DatabaseSettings,
-    store::{Change, Connection, Directory, Ids, StoreError, sqlite},
+    settings::{DatabaseLocation, DatabaseSettings},
+    store::{Change, Connection, Directory, Ids, Query, StoreError, sqlite},
 };
 
 /// The data spaces of all accounts. Cheap to clone.
@@ -42,7 +43,7 @@ pub struct TenantSpaces {
 }
 
 struct Inner {
-    dir: PathBuf,
+    place: Place,
     directory: Directory,
     clock: SharedClock,
     ids: Ids,
@@ -52,11 +53,22 @@ struct Inner {
     turns: Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>,
     /// Connections that serve nobody, the longest unused first. With those in use there are at
     /// most `size`.
-    idle: Mutex<Vec<(Uuid, SpaceFile)>>,
+    idle: Mutex<Vec<Idle>>,
     runtime: Handle,
     #[cfg(test)]
     open_files: super::tests::OpenFiles,
 }
+
+/// A connection that serves nobody.
+#[derive(Debug)]
+struct Idle {
+    seat: Seat,
+    since: Instant,
+    space: Space,
+}
+
+/// Connections that served nobody for this long are closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 impl TenantSpaces {
     /// The spaces of the accounts in `directory`. Must be called within a tokio runtime.
@@ -68,18 +80,28 @@ impl TenantSpaces {
         directory: &Directory,
         clock: SharedClock,
     ) -> Result<Self, StoreError> {
-        let Some(files) = settings.sqlite() else {
-            return Err(StoreError::Refused("not yet".to_owned()));
+        let (place, size) = match &settings.location {
+            DatabaseLocation::Sqlite(files) => {
+                let dir = sqlite::absolute(&files.tenant_dir)?;
+                sqlite::create_private_dir(&dir).map_err(|error| {
+                    StoreError::Unavailable(format!("{}: {error}", dir.display()))
+                })?;
+                (Place::Files(dir), settings.pool_size.max(1))
+            }
+            DatabaseLocation::Postgres(servers) => {
+                let places = Places::new(settings, servers, directory);
+                (
+                    Place::Postgres(Box::new(places)),
+                    settings.session_connections(),
+                )
+            }
         };
-        let dir = sqlite::absolute(&files.tenant_dir)?;
-        sqlite::create_private_dir(&dir)
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", dir.display())))?;
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::Unavailable("there is no tokio runtime".to_owned()))?;
-        let size = usize::try_from(settings.pool_size.max(1)).unwrap_or(1);
-        Ok(Self {
+        let size = usize::try_from(size).unwrap_or(1);
+        let spaces = Self {
             inner: Arc::new(Inner {
-                dir,
+                place,
                 directory: directory.clone(),
                 ids: Ids::new(Arc::clone(&clock)),
                 clock,
@@ -92,25 +114,45 @@ impl TenantSpaces {
                 #[cfg(test)]
                 open_files: Default::default(),
             }),
-        })
+        };
+        spaces
+            .inner
+            .runtime
+            .spawn(close_idle(Arc::downgrade(&spaces.inner)));
+        Ok(spaces)
     }
 
     /// Closes the connections that serve nobody.
     pub async fn close(&self) {
         let idle = std::mem::take(&mut *self.idle());
-        for (_, file) in idle {
-            file.close().await;
+        for idle in idle {
+            idle.space.close().await;
         }
     }
 
-    /// Closes what is kept open for an account that changed: it may be gone, and its file with
+    /// Closes what is kept open for an account that changed: it may be gone, and its space with
     /// it.
     pub(crate) fn on_change(&self, change: &Change) {
-        if let Change::Account(id) = change
-            && let Some(file) = self.take_idle(*id)
-        {
-            self.inner.runtime.spawn(file.close());
+        match change {
+            Change::Account(id) => {
+                if let Some(places) = self.place().postgres() {
+                    places.forget(*id);
+                }
+                for space in self.take_idle_of(*id) {
+                    self.inner.runtime.spawn(space.close());
+                }
+            }
+            Change::Everything => {
+                if let Some(places) = self.place().postgres() {
+                    places.forget_all();
+                }
+            }
+            _ => {}
         }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.inner.place
     }
 
     pub(super) fn directory(&self) -> &Directory {
@@ -133,32 +175,34 @@ impl TenantSpaces {
         self.inner.ids.next()
     }
 
-    pub(super) fn dir(&self) -> &std::path::Path {
-        &self.inner.dir
-    }
-
     pub(super) fn file_of(&self, account: Uuid) -> PathBuf {
-        self.inner.dir.join(format!("{}.db", account.hyphenated()))
+        self.inner.place.file_of(account)
     }
 
     /// A connection to the account's space with an open transaction, within `DATABASE_TIMEOUT`.
     pub(super) async fn begin(&self, account: Uuid) -> Result<Lease, SessionError> {
         let begun = tokio::time::timeout(self.inner.timeout, async {
+            let seat = self.place().seat_of(self.directory(), account).await?;
             // First the account's turn, then a connection: who waits holds nothing.
-            let turn = self.turn(account).lock_owned().await;
+            let turn = if seat.takes_turns() {
+                Some(self.turn(account).lock_owned().await)
+            } else {
+                None
+            };
             let permit = self.inner.budget.acquire(account).await;
-            let mut lease = Lease::new(self.clone(), account, turn, permit);
+            let mut lease = Lease::new(self.clone(), account, seat, Held { turn, permit });
             // In a task of its own: where the caller goes away, the lease is still there to
             // close what was being opened, and counts until then.
-            let opening = self.inner.runtime.spawn(async move {
-                lease.open().await?;
+            let gone = CancellationToken::new();
+            let _waiting = gone.clone().drop_guard();
+            let beginning = self.inner.runtime.spawn(async move {
+                tokio::select! {
+                    begun = lease.begin() => begun?,
+                    () = gone.cancelled() => return Err(SessionError::Aborted),
+                }
                 Ok(lease)
             });
-            let opened: Result<Lease, SessionError> =
-                opening.await.unwrap_or(Err(SessionError::Aborted));
-            let mut lease = opened?;
-            lease.file_mut()?.begin().await?;
-            Ok(lease)
+            beginning.await.unwrap_or(Err(SessionError::Aborted))
         });
         begun
             .await
@@ -176,22 +220,48 @@ impl TenantSpaces {
         turn
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Uuid, SpaceFile)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         lock(&self.inner.idle)
     }
 
-    pub(super) fn take_idle(&self, account: Uuid) -> Option<SpaceFile> {
+    /// The connection that was used last, of those that serve the seat.
+    fn take_idle(&self, seat: &Seat) -> Option<Space> {
         let mut idle = self.idle();
-        let at = idle.iter().position(|(owner, _)| *owner == account)?;
-        Some(idle.remove(at).1)
+        let at = idle.iter().rposition(|idle| idle.seat == *seat)?;
+        Some(idle.remove(at).space)
+    }
+
+    /// Connections that serve this account and no other.
+    pub(super) fn take_idle_of(&self, account: Uuid) -> Vec<Space> {
+        self.take_where(|idle| idle.seat.is_only_of(account))
+    }
+
+    fn take_where(&self, wanted: impl Fn(&Idle) -> bool) -> Vec<Space> {
+        let mut idle = self.idle();
+        let taken = idle.extract_if(.., |idle| wanted(idle));
+        taken.map(|idle| idle.space).collect()
     }
 
     /// The connection that must go so that there is room for one more.
-    fn evict(&self) -> Option<SpaceFile> {
+    fn evict(&self) -> Option<Space> {
         let mut idle = self.idle();
         let in_use = self.inner.budget.in_use();
         let full = !idle.is_empty() && idle.len() + in_use > self.inner.size;
-        full.then(|| idle.remove(0).1)
+        full.then(|| idle.remove(0).space)
+    }
+}
+
+/// Closes what lay idle for too long, until the spaces are gone.
+async fn close_idle(spaces: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(IDLE_LIMIT / 4).await;
+        let Some(inner) = spaces.upgrade() else {
+            return;
+        };
+        let spaces = TenantSpaces { inner };
+        for space in spaces.take_where(|idle| idle.since.elapsed() > IDLE_LIMIT) {
+            space.close().await;
+        }
     }
 }
 
@@ -212,7 +282,7 @@ impl TenantSpaces {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner")
-            .field("dir", &self.dir)
+            .field("place", &self.place)
             .field("size", &self.size)
             .field("budget", &self.budget)
             .finish_non_exhaustive()
@@ -229,7 +299,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(super) struct Lease {
     spaces: TenantSpaces,
     account: Uuid,
-    file: Option<SpaceFile>,
+    seat: Seat,
+    space: Option<Space>,
     held: Option<Held>,
     counted: Option<Counted>,
 }
@@ -255,17 +326,18 @@ impl Drop for Counted {
 /// What the next one waits for.
 #[derive(Debug)]
 struct Held {
-    turn: OwnedMutexGuard<()>,
+    turn: Option<OwnedMutexGuard<()>>,
     permit: Permit,
 }
 
 impl Lease {
-    fn new(spaces: TenantSpaces, account: Uuid, turn: OwnedMutexGuard<()>, permit: Permit) -> Self {
+    fn new(spaces: TenantSpaces, account: Uuid, seat: Seat, held: Held) -> Self {
         Self {
             spaces,
             account,
-            file: None,
-            held: Some(Held { turn, permit }),
+            seat,
+            space: None,
+            held: Some(held),
             counted: None,
         }
     }
@@ -275,42 +347,67 @@ impl Lease {
         self.counted.get_or_insert_with(Counted::new);
     }
 
-    /// The account's connection from those that serve nobody, or a new one.
-    async fn open(&mut self) -> Result<(), SessionError> {
-        if let Some(file) = self.spaces.take_idle(self.account) {
-            self.file = Some(file);
-            return Ok(());
+    /// Begins the transaction on a connection that serves nobody, or on a new one. One that was
+    /// lost while it lay idle is no reason to fail.
+    async fn begin(&mut self) -> Result<(), SessionError> {
+        let limit = self.spaces.timeout();
+        while let Some(space) = self.spaces.take_idle(&self.seat) {
+            let space = self.space.insert(space);
+            if space.begin(self.account, limit).await? {
+                return Ok(());
+            }
+            if let Some(lost) = self.space.take() {
+                lost.close().await;
+            }
         }
         while let Some(evicted) = self.spaces.evict() {
             evicted.close().await;
         }
-        let path = self.spaces.file_of(self.account);
         #[cfg(test)]
         let mark = self.spaces.inner.open_files.mark();
-        let file = SpaceFile::open(&path, self.account, self.spaces.timeout()).await?;
+        let place = self.spaces.place();
+        let space = place.open(&self.seat, self.account, limit).await?;
         #[cfg(test)]
-        let file = file.marked(mark);
-        self.file = Some(file);
-        Ok(())
+        let space = space.marked(mark);
+        let space = self.space.insert(space);
+        if space.begin(self.account, limit).await? {
+            return Ok(());
+        }
+        Err(SessionError::Unavailable(
+            "the connection was lost".to_owned(),
+        ))
     }
 
-    fn file_mut(&mut self) -> Result<&mut SpaceFile, SessionError> {
-        self.file.as_mut().ok_or(SessionError::Aborted)
+    fn space_mut(&mut self) -> Result<&mut Space, SessionError> {
+        self.space.as_mut().ok_or(SessionError::Aborted)
     }
 
     pub(super) fn connection(&mut self) -> Result<Connection<'_>, SessionError> {
-        Ok(self.file_mut()?.connection())
+        Ok(self.space_mut()?.connection())
+    }
+
+    /// The statement as it must be written for this database.
+    pub(super) fn rewritten(&self, query: Query) -> Query {
+        match &self.space {
+            Some(space) => space.rewritten(query),
+            None => query,
+        }
     }
 
     /// Whether the transaction that was begun is still open.
     pub(super) fn in_transaction(&self) -> bool {
-        self.file.as_ref().is_some_and(SpaceFile::in_transaction)
+        self.space.as_ref().is_some_and(Space::in_transaction)
+    }
+
+    /// Whether the transaction goes on after a statement of it failed.
+    pub(super) fn survives_errors(&self) -> bool {
+        self.space.as_ref().is_some_and(Space::survives_errors)
     }
 
     pub(super) async fn commit(mut self) -> Result<(), SessionError> {
         let limit = self.spaces.timeout();
-        let file = self.file_mut()?;
-        match tokio::time::timeout(limit, file.commit()).await {
+        let space = self.space_mut()?;
+        match tokio::time::timeout(limit, space.commit()).await {
             Ok(Ok(())) => {
                 self.give_back();
                 Ok(())
@@ -322,20 +419,24 @@ impl Lease {
 
     pub(super) async fn rollback(mut self) {
         let limit = self.spaces.timeout();
-        let Ok(file) = self.file_mut() else { return };
-        if !file.in_transaction() {
+        let Ok(space) = self.space_mut() else { return };
+        if !space.in_transaction() {
             return;
         }
-        if let Ok(Ok(())) = tokio::time::timeout(limit, file.rollback()).await {
+        if let Ok(Ok(())) = tokio::time::timeout(limit, space.rollback()).await {
             self.give_back();
         }
     }
 
-    /// The connection is clean: it may serve the account's next session.
+    /// The connection is clean: it may serve the next session.
     fn give_back(&mut self) {
-        if let (Some(file), Some(held)) = (self.file.take(), self.held.take()) {
+        if let (Some(space), Some(held)) = (self.space.take(), self.held.take()) {
             let mut idle = self.spaces.idle();
-            idle.push((self.account, file));
+            idle.push(Idle {
+                seat: self.seat.clone(),
+                since: Instant::now(),
+                space,
+            });
             // Under the lock, so that nobody counts this connection twice.
             drop(held.permit);
             drop(idle);
@@ -346,12 +447,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (file, held) = (self.file.take(), self.held.take());
-        if let Some(file) = file {
-            file.stop();
+        let (space, held) = (self.space.take(), self.held.take());
+        if let Some(space) = space {
+            space.stop();
             // Turn and connection are free only once the lock on the file is.
             self.spaces.inner.runtime.spawn(async move {
-                file.close().await;
+                space.close().await;
                 drop(held);
             });
         }

@@ -31,6 +31,10 @@ pub(super) fn check(sql: &str) -> Result<(), SessionError> {
     if sql.contains('\0') {
         return refuse("a statement holds no NUL");
     }
+    if begins_with_nested_comment(sql.as_bytes()) {
+        // What follows it depends on the database.
+        return refuse("comments do not nest");
+    }
     if mentions_reserved(sql) {
         return refuse("tables named vestibule_… are not the application's");
     }
@@ -68,6 +72,33 @@ pub(super) fn check_migration(sql: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// PostgreSQL nests comments, SQLite does not: they would see different statements behind one.
+fn begins_with_nested_comment(mut text: &[u8]) -> bool {
+    loop {
+        text = skip_blank_but_comments(text);
+        let [b'/', b'*', comment @ ..] = text else {
+            return false;
+        };
+        let rest = after_comment(comment);
+        let body = comment.len() - rest.len();
+        let body = comment.get(..body).unwrap_or_default();
+        if body.windows(2).any(|pair| pair == b"/*") {
+            return true;
+        }
+        text = rest;
+    }
+}
+
+fn skip_blank_but_comments(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = match text {
+            [b' ' | b'\t' | b'\n' | b'\x0b' | b'\x0c' | b'\r', rest @ ..] => rest,
+            [b'-', b'-', comment @ ..] => after(comment, b'\n'),
+            _ => return text,
+        };
+    }
 }
 
 fn mentions_reserved(sql: &str) -> bool {
@@ -214,6 +245,8 @@ mod tests {
             "SELECT * FROM vestibule_activity",
             "DELETE FROM \"Vestibule_Account\"",
             "\u{feff}COMMIT",
+            "/* /* */ SELECT 1 */ COMMIT",
+            "-- x\n/* a *//* /* */ SELECT 1 */ COMMIT",
         ] {
             assert!(
                 matches!(check(sql), Err(SessionError::Refused(_))),

@@ -177,6 +177,11 @@ impl ServerEars {
                 .connect_lazy_with(self.server.options());
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.ignore_pool_close_event(true);
+            if self.login == Login::Owner {
+                // The connection is nobody else's.
+                let path = "SET search_path TO vestibule, pg_temp";
+                sqlx::query(path).execute(&mut listener).await?;
+            }
             listener.eager_reconnect(false);
             self.hears = self.server.is_direct() && hears(&mut listener).await?;
             if self.server.is_direct() && !self.hears {
@@ -203,5 +208,8 @@ async fn hears(listener: &mut PgListener) -> Result<bool, sqlx::Error> {
         .bind(CHANNEL)
         .execute(&mut *listener)
         .await?;
-    Ok(matches!(timeout(ECHO, listener.try_recv()).await, Ok(Ok(Some(_)))))
+    Ok(matches!(
+        timeout(ECHO, listener.try_recv()).await,
+        Ok(Ok(Some(_)))
+    ))
 }

@@ -12,7 +12,7 @@ pub(crate) struct KeptMigration {
     pub(crate) sql: String,
 }
 
-pub(super) const OPERATIONS: &[&Operation] = &[&KEPT_MIGRATIONS];
+pub(super) const OPERATIONS: &[&Operation] = &[&KEPT_MIGRATIONS, &TENANTS_CURRENT];
 
 static KEPT_MIGRATIONS: Operation = Operation {
     name: "kept_migrations",
@@ -26,13 +26,56 @@ static KEPT_MIGRATIONS: Operation = Operation {
     sql: "SELECT version, description, checksum, sql FROM tenant_migrations ORDER BY version",
 };
 
+/// Whether every account had all migrations that are kept when they were applied last. New
+/// accounts are made with all of them.
+static TENANTS_CURRENT: Operation = Operation {
+    name: "tenants_current",
+    takes: &[],
+    gives: &[("noted", Kind::BigInt)],
+    sql: "SELECT COUNT(*) FROM settings s
+          WHERE s.name = 'tenants_current'
+            AND s.value = CAST((SELECT COUNT(*) FROM tenant_migrations) AS TEXT)",
+};
+
 impl Directory {
+    pub(crate) async fn tenants_current(&self) -> Result<bool, StoreError> {
+        let noted: Option<(i64,)> = self.fetch_optional(Query::of(&TENANTS_CURRENT)).await?;
+        Ok(noted == Some((1,)))
+    }
+
+    /// Every account has these migrations. Nothing is noted where the list has grown meanwhile.
+    pub(crate) async fn note_tenants_current(
+        &self,
+        kept: &[KeptMigration],
+    ) -> Result<(), StoreError> {
+        let number = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+        self.write(move |writing| {
+            Box::pin(async move {
+                let query = Query::new(
+                    "INSERT INTO settings (name, value)
+                     SELECT 'tenants_current', CAST($1 AS TEXT)
+                     WHERE $1 = (SELECT COUNT(*) FROM tenant_migrations)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                )
+                .bind(number);
+                writing.execute(query).await.map(drop)
+            })
+        })
+        .await
+    }
+
     pub(crate) async fn kept_migrations(&self) -> Result<Vec<KeptMigration>, StoreError> {
         self.fetch_all(Query::of(&KEPT_MIGRATIONS)).await
     }
 }
 
 impl Writing {
+    /// The list is about to change.
+    pub(crate) async fn forget_tenants_current(&mut self) -> Result<(), StoreError> {
+        let query = Query::new("DELETE FROM settings WHERE name = 'tenants_current'");
+        self.execute(query).await.map(drop)
+    }
+
     pub(crate) async fn kept_migrations(&mut self) -> Result<Vec<KeptMigration>, StoreError> {
         self.fetch_all(Query::of(&KEPT_MIGRATIONS)).await
     }

@@ -27,7 +27,8 @@ use std::{
 pub(crate) use self::migrations::KeptMigration;
 pub use self::users::AccountUsers;
 pub use self::watch::WatchGuard;
-use self::{pool::Pool, watch::Subscribers, writing::Writing};
+pub(crate) use self::writing::Writing;
+use self::{pool::Pool, watch::Subscribers};
 use super::{
     StoreError,
     ids::Ids,

@@ -183,7 +183,12 @@ async fn migrate_postgres(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let url = servers.main.owner();
-    let operations: Vec<_> = super::OPERATIONS.iter().copied().flatten().copied().collect();
+    let operations: Vec<_> = super::OPERATIONS
+        .iter()
+        .copied()
+        .flatten()
+        .copied()
+        .collect();
     let installation = Installation {
         tenancy: settings.tenancy,
         keys: &servers.binding_keys,
@@ -241,7 +246,9 @@ impl Directory {
         settings: &DatabaseSettings,
         login: &str,
     ) -> Result<(), StoreError> {
-        let about = self.fetch_optional::<(i64, String)>(Query::of(&ABOUT)).await;
+        let about = self
+            .fetch_optional::<(i64, String)>(Query::of(&ABOUT))
+            .await;
         let (step, tenancy) = about.map_err(|error| match sqlstate(&error).as_deref() {
             // No such schema, function or table, or no right to see it.
             Some("3F000" | "42883" | "42P01" | "42501") => postgres::behind(),

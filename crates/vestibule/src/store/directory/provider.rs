@@ -3,8 +3,12 @@
 use super::{Directory, Kind, Operation};
 use crate::store::{Change, StoreError, query::Query};
 
-pub(super) const OPERATIONS: &[&Operation] =
-    &[&PROVIDER, &BIND_PROVIDER, &REBIND_PROVIDER, &FORGET_ALL_FACTS];
+pub(super) const OPERATIONS: &[&Operation] = &[
+    &PROVIDER,
+    &BIND_PROVIDER,
+    &REBIND_PROVIDER,
+    &FORGET_ALL_FACTS,
+];
 
 static PROVIDER: Operation = Operation {
     name: "provider",

@@ -216,9 +216,7 @@ impl Directory {
         provider: &str,
         subject: &str,
     ) -> Result<Option<(User, Account)>, StoreError> {
-        let query = Query::of(&FIND_USER)
-        .bind(provider)
-        .bind(subject);
+        let query = Query::of(&FIND_USER).bind(provider).bind(subject);
         let row: Option<UserAndAccountRow> = self.fetch_optional(query).await?;
         Ok(row.map(|row| {
             let account = Account {
@@ -236,8 +234,7 @@ impl Directory {
     /// # Errors
     /// [`StoreError`] where the database fails.
     pub async fn user(&self, id: Uuid) -> Result<Option<User>, StoreError> {
-        let query = Query::of(&USER)
-        .bind(id);
+        let query = Query::of(&USER).bind(id);
         let row: Option<UserRow> = self.fetch_optional(query).await?;
         Ok(row.map(User::from))
     }
@@ -249,9 +246,9 @@ impl Directory {
     pub async fn users(&self, account_id: Uuid, page: &Page) -> Result<PageOf<User>, StoreError> {
         let bounds = oldest_first(page)?;
         let query = Query::of(&USERS)
-        .bind(account_id)
-        .bind(bounds.beyond)
-        .bind(bounds.rows());
+            .bind(account_id)
+            .bind(bounds.beyond)
+            .bind(bounds.rows());
         let rows: Vec<UserRow> = self.fetch_all(query).await?;
         let users = rows.into_iter().map(User::from).collect();
         Ok(bounds.page(users, |user: &User| user.id))
@@ -290,10 +287,10 @@ impl Directory {
         profile: &Profile,
     ) -> Result<(), StoreError> {
         let query = Query::of(&REFRESH_PROFILE)
-        .bind(user_id)
-        .bind(profile.email.clone())
-        .bind(profile.name.clone())
-        .bind(profile.picture.clone());
+            .bind(user_id)
+            .bind(profile.email.clone())
+            .bind(profile.name.clone())
+            .bind(profile.picture.clone());
         self.write(move |writing| {
             Box::pin(async move { writing.change_user(user_id, query).await })
         })
@@ -410,8 +407,8 @@ impl Writing {
             });
         }
         let query = Query::of(&USER_OF_SUBJECT)
-        .bind(new.provider)
-        .bind(new.subject);
+            .bind(new.provider)
+            .bind(new.subject);
         let row: Option<UserRow> = self.fetch_optional(query).await?;
         let user = row.ok_or_else(|| {
             StoreError::Unavailable("the user was removed at the same moment".to_owned())
@@ -424,16 +421,16 @@ impl Writing {
 
     async fn insert_user(&mut self, new: &NewUser) -> Result<Option<UserRow>, StoreError> {
         let query = Query::of(&INSERT_USER)
-        .bind(self.new_id())
-        .bind(new.account_id)
-        .bind(&new.provider)
-        .bind(&new.subject)
-        .bind(new.profile.email.clone())
-        .bind(new.profile.name.clone())
-        .bind(new.profile.picture.clone())
-        .bind(NEW_ROLE)
-        .bind(Status::Active)
-        .bind(self.now());
+            .bind(self.new_id())
+            .bind(new.account_id)
+            .bind(&new.provider)
+            .bind(&new.subject)
+            .bind(new.profile.email.clone())
+            .bind(new.profile.name.clone())
+            .bind(new.profile.picture.clone())
+            .bind(NEW_ROLE)
+            .bind(Status::Active)
+            .bind(self.now());
         self.fetch_optional(query).await
     }
 
@@ -441,15 +438,15 @@ impl Writing {
     /// and suspended in either if he was.
     async fn revive_user(&mut self, new: &NewUser) -> Result<Option<UserRow>, StoreError> {
         let query = Query::of(&REVIVE_USER)
-        .bind(&new.provider)
-        .bind(&new.subject)
-        .bind(new.account_id)
-        .bind(self.new_id())
-        .bind(NEW_ROLE)
-        .bind(self.now())
-        .bind(new.profile.email.clone())
-        .bind(new.profile.name.clone())
-        .bind(new.profile.picture.clone());
+            .bind(&new.provider)
+            .bind(&new.subject)
+            .bind(new.account_id)
+            .bind(self.new_id())
+            .bind(NEW_ROLE)
+            .bind(self.now())
+            .bind(new.profile.email.clone())
+            .bind(new.profile.name.clone())
+            .bind(new.profile.picture.clone());
         self.fetch_optional(query).await
     }
 }

@@ -92,10 +92,7 @@ async fn require_ours(connection: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn bring_up_to_date(
-    connection: &mut PgConnection,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn bring_up_to_date(connection: &mut PgConnection, now: Timestamp) -> Result<(), StoreError> {
     script(
         connection,
         "CREATE TABLE IF NOT EXISTS vestibule_directory (
@@ -197,7 +194,8 @@ async fn bind(
 }
 
 async fn require_login(connection: &mut PgConnection, login: &str) -> Result<(), StoreError> {
-    let query = Query::new("SELECT COUNT(*) FROM pg_catalog.pg_roles WHERE rolname = $1").bind(login);
+    let query =
+        Query::new("SELECT COUNT(*) FROM pg_catalog.pg_roles WHERE rolname = $1").bind(login);
     let found: Option<(i64,)> = query.fetch_optional(own(connection)).await?;
     if found == Some((1,)) {
         return Ok(());

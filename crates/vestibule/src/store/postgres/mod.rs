@@ -69,10 +69,6 @@ impl Server {
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
-    pub(crate) fn url(&self) -> &PostgresUrl {
-        &self.url
-    }
-
     pub(crate) fn is_direct(&self) -> bool {
         self.direct
     }
@@ -192,7 +188,10 @@ pub(super) fn trouble_of(code: &str) -> Trouble {
         // serialization failure, a standby that takes no writes yet.
         "57014" | "55P03" | "40P01" | "40001" | "25006" | FENCED => Trouble::Passing,
         // Connections, resources, the operator's hand, the system.
-        _ if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
+        _ if ["08", "53", "57P", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
             Trouble::Passing
         }
         _ => Trouble::Statement,
@@ -236,7 +235,9 @@ mod tests {
 
     #[test]
     fn codes() {
-        for code in ["08006", "53300", "57P01", "57014", "40001", "58030", "VB001"] {
+        for code in [
+            "08006", "53300", "57P01", "57014", "40001", "58030", "VB001",
+        ] {
             assert_eq!(trouble_of(code), Trouble::Passing, "{code}");
         }
         for code in ["23505", "42501", "22P02", "VB003", ""] {

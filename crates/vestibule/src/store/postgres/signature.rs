@@ -157,14 +157,17 @@ impl DatabaseClock {
     pub(super) fn set(&self, now: i64, asked: Instant) {
         let since = asked.saturating_duration_since(self.start).as_millis();
         let since = i64::try_from(since).unwrap_or(i64::MAX);
-        self.at_start.store(now.saturating_sub(since), Ordering::Relaxed);
+        self.at_start
+            .store(now.saturating_sub(since), Ordering::Relaxed);
         self.asked.store(since, Ordering::Relaxed);
     }
 
     /// How long ago the database was asked.
     pub(crate) fn age(&self) -> Duration {
         let asked = u64::try_from(self.asked.load(Ordering::Relaxed)).unwrap_or(0);
-        self.start.elapsed().saturating_sub(Duration::from_millis(asked))
+        self.start
+            .elapsed()
+            .saturating_sub(Duration::from_millis(asked))
     }
 
     /// Milliseconds since 1970, by the database's clock.
@@ -195,7 +198,9 @@ mod tests {
         let (inner, outer) = padded(&key());
         let message = b"some message";
         let hash = Sha256::new().chain_update(inner).chain_update(message);
-        let hash = Sha256::new().chain_update(outer).chain_update(hash.finalize());
+        let hash = Sha256::new()
+            .chain_update(outer)
+            .chain_update(hash.finalize());
         assert_eq!(hash.finalize().to_vec(), signer.sign("some message"));
     }
 
@@ -218,7 +223,10 @@ mod tests {
         };
         let signer = Signer::new(&[key()]);
         let proof = |arguments: &[Value]| signer.proof(&OPERATION, arguments).1;
-        assert_eq!(proof(&["a".into(), "b".into()]), proof(&["a".into(), "b".into()]));
+        assert_eq!(
+            proof(&["a".into(), "b".into()]),
+            proof(&["a".into(), "b".into()])
+        );
         let lists: [&[Value]; 6] = [
             &["ab".into(), "".into()],
             &["a".into(), "b".into()],

@@ -29,10 +29,7 @@ impl Places {
     ///
     /// # Errors
     /// Names the cluster and what to do.
-    pub(in crate::tenancy) async fn prepare(
-        &self,
-        cluster: &Cluster,
-    ) -> Result<(), StoreError> {
+    pub(in crate::tenancy) async fn prepare(&self, cluster: &Cluster) -> Result<(), StoreError> {
         if self.tenancy == Tenancy::Database {
             return Ok(());
         }
@@ -42,7 +39,7 @@ impl Places {
         prepare_binding(&mut connection, &self.settings.binding_keys, login).await?;
         script(&mut connection, include_str!("tables.sql")).await?;
         if self.tenancy == Tenancy::Row {
-            prepare_rows(&mut connection, login, now).await?;
+            prepare_rows(&mut connection, login).await?;
         }
         commit(connection).await
     }
@@ -96,7 +93,9 @@ impl Places {
             let mut connection = self.owner_connection(cluster, None).await?;
             let create = format!("CREATE DATABASE {} TEMPLATE template0", quoted(database));
             script(&mut connection, &create).await.map_err(|error| {
-                error.or_refused("42P04", || format!("the database {database} exists already"))
+                error.or_refused("42P04", || {
+                    format!("the database {database} exists already")
+                })
             })?;
             close(connection).await;
         }
@@ -175,28 +174,31 @@ impl Places {
             Some(database) => url.with_database(database),
             None => url.clone(),
         };
-        connect(&url, self.timeout).await.map_err(|error| {
-            StoreError::Unavailable(format!("{url}: {error}"))
-        })
+        connect(&url, self.timeout)
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("{url}: {error}")))
     }
 
     /// A signer with the time of the owner's connection.
-    async fn owner_signer(&self, connection: &mut PgConnection) -> Result<Signer, StoreError> {
+    pub(super) async fn owner_signer(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Signer, StoreError> {
         Ok(Signer::with_clock_of(&self.settings.binding_keys, connection).await?)
     }
 }
 
 /// The tables that all accounts share, with our own among them.
-async fn prepare_rows(
-    connection: &mut PgConnection,
-    login: &str,
-) -> Result<(), StoreError> {
+async fn prepare_rows(connection: &mut PgConnection, login: &str) -> Result<(), StoreError> {
     let query = Query::new("SELECT COUNT(*) FROM pg_catalog.pg_namespace WHERE nspname = $1");
     let found: Option<(i64,)> = query.bind(ROWS).fetch_optional(plain(connection)).await?;
     if found != Some((1,)) {
         script(
             connection,
-            &format!("CREATE SCHEMA {0}; REVOKE ALL ON SCHEMA {0} FROM PUBLIC", ROWS),
+            &format!(
+                "CREATE SCHEMA {0}; REVOKE ALL ON SCHEMA {0} FROM PUBLIC",
+                ROWS
+            ),
         )
         .await?;
         use_space(connection, ROWS).await?;
@@ -312,9 +314,7 @@ pub(super) async fn secure_schema(
     account: Uuid,
     login: &str,
 ) -> Result<(), StoreError> {
-    let query = Query::new(
-        "SELECT COUNT(*) FROM pg_catalog.pg_extension WHERE extname = 'citus'",
-    );
+    let query = Query::new("SELECT COUNT(*) FROM pg_catalog.pg_extension WHERE extname = 'citus'");
     let citus: Option<(i64,)> = query.fetch_optional(plain(connection)).await?;
     if citus == Some((1,)) {
         // Workers know neither the setting nor the key: there the search path keeps accounts apart.

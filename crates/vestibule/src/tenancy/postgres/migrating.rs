@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::{
     Cluster, OWN, Places, ROWS, database_of,
     making::{
-        begin, call, commit, plain, script, secure_database, secure_rows, secure_schema, use_space,
+        begin, bind, call, commit, plain, script, secure_database, secure_rows, secure_schema,
+        use_space,
     },
     space_of,
 };
@@ -49,7 +50,7 @@ impl Places {
             ),
         )
         .await?;
-        use_space(&mut connection, &space).await?;
+        self.enter(&mut connection, unit).await?;
         let done = applied(plain(&mut connection)).await?;
         let missing = missing(kept, &done)?;
         if missing.is_empty() {
@@ -115,7 +116,7 @@ impl Places {
     ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
         let mut connection = self.unit_connection(cluster, unit).await?;
         begin(&mut connection).await?;
-        use_space(&mut connection, &self.unit_space(unit)).await?;
+        self.enter(&mut connection, unit).await?;
         let done = applied(plain(&mut connection)).await?;
         commit(connection).await?;
         Ok(done)
@@ -140,6 +141,18 @@ impl Places {
                 let space = self.unit_space(unit);
                 secure_schema(connection, &space, account, login).await
             }
+        }
+    }
+
+    /// Names are the unit's, and its rows can be seen: policies hold for the owner too.
+    async fn enter(&self, connection: &mut PgConnection, unit: Unit) -> Result<(), StoreError> {
+        let space = self.unit_space(unit);
+        match unit {
+            Unit::Account(account) if self.tenancy == Tenancy::Schema => {
+                let signer = self.owner_signer(connection).await?;
+                bind(connection, &signer, account, &space).await
+            }
+            _ => use_space(connection, &space).await,
         }
     }
 

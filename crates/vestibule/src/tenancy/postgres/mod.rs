@@ -174,9 +174,9 @@ impl Places {
             let server = Server::meet(&cluster.url, &self.settings.binding_keys, self.timeout);
             server.await.map(Arc::new)
         });
-        met.await.cloned().map_err(|error| {
-            SessionError::Unavailable(format!("{}: {error}", cluster.url))
-        })
+        met.await
+            .cloned()
+            .map_err(|error| SessionError::Unavailable(format!("{}: {error}", cluster.url)))
     }
 }
 

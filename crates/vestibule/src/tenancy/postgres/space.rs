@@ -69,6 +69,10 @@ impl PostgresSpace {
         }
     }
 
+    pub(in crate::tenancy) fn shares_tables(&self) -> bool {
+        self.tenancy == Tenancy::Row
+    }
+
     pub(in crate::tenancy) fn connection(&mut self) -> Connection<'_> {
         self.server.plain(&mut self.connection)
     }

@@ -128,7 +128,13 @@ async fn what_fails_on_an_empty_space_is_not_kept() {
         "{text}"
     );
     assert_eq!(tables(&world.spaces, world.acme.id).await, ["notes"]);
-    let dir = world.database.settings().sqlite().unwrap().tenant_dir.clone();
+    let dir = world
+        .database
+        .settings()
+        .sqlite()
+        .unwrap()
+        .tenant_dir
+        .clone();
     let left = std::fs::read_dir(dir).unwrap();
     assert!(left.into_iter().all(|entry| {
         !entry
@@ -190,7 +196,14 @@ async fn an_account_that_fails_is_named_and_the_run_can_be_resumed() {
             changed: 1
         }
     );
-    assert_eq!(seen, [(1, world.acme.id), (2, bolt.id)]);
+    // Several are migrated at a time; who is done first is open.
+    seen.sort_by_key(|(_, account)| *account);
+    let mut expected = [world.acme.id, bolt.id];
+    expected.sort();
+    assert_eq!(
+        seen.iter().map(|(_, account)| *account).collect::<Vec<_>>(),
+        expected
+    );
     assert_eq!(
         tables(&world.spaces, bolt.id).await,
         ["early", "notes", "strict"]

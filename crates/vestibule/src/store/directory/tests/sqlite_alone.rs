@@ -8,7 +8,10 @@ use super::*;
 use crate::store::sqlite;
 
 async fn run(database: &Database, sql: &'static str) {
-    let options = sqlite::options(&database.settings().sqlite().unwrap().file, Duration::from_secs(5));
+    let options = sqlite::options(
+        &database.settings().sqlite().unwrap().file,
+        Duration::from_secs(5),
+    );
     let mut connection = options.connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     sqlx::Connection::close(connection).await.unwrap();

@@ -1,0 +1,104 @@
+//! One connection that serves an account's transactions, whatever the database.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{SessionError, conflict, postgres::PostgresSpace, space_file::SpaceFile};
+use crate::store::{Connection, Query};
+
+/// A connection on which a transaction of one account can be begun.
+#[derive(Debug)]
+pub(super) enum Space {
+    File(SpaceFile),
+    Postgres(Box<PostgresSpace>),
+}
+
+impl Space {
+    pub(super) fn connection(&mut self) -> Connection<'_> {
+        match self {
+            Self::File(file) => file.connection(),
+            Self::Postgres(space) => space.connection(),
+        }
+    }
+
+    /// Begins a transaction of `account`. Where the connection turns out to be lost, nothing was
+    /// begun, and another one may be tried: that is `Ok(false)`.
+    pub(super) async fn begin(
+        &mut self,
+        account: Uuid,
+        limit: Duration,
+    ) -> Result<bool, SessionError> {
+        match self {
+            Self::File(file) => file.begin().await.map(|()| true),
+            Self::Postgres(space) => space.begin(account, limit).await,
+        }
+    }
+
+    /// Whether the transaction that was begun is still open.
+    pub(super) fn in_transaction(&self) -> bool {
+        match self {
+            Self::File(file) => file.in_transaction(),
+            // No statement that a session runs ends it: see `statement.rs`.
+            Self::Postgres(_) => true,
+        }
+    }
+
+    /// Whether a transaction goes on after a statement of it failed.
+    pub(super) fn survives_errors(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    /// The statement as it must be written here: where accounts share tables, every key begins
+    /// with the account, which no application's text names.
+    pub(super) fn rewritten(&self, query: Query) -> Query {
+        match self {
+            Self::Postgres(space) if space.shares_tables() => {
+                match conflict::with_account(query.sql()) {
+                    Some(sql) => query.with_sql(sql),
+                    None => query,
+                }
+            }
+            _ => query,
+        }
+    }
+
+    pub(super) async fn commit(&mut self) -> Result<(), SessionError> {
+        match self {
+            Self::File(file) => file.commit().await,
+            Self::Postgres(space) => space.commit().await,
+        }
+    }
+
+    pub(super) async fn rollback(&mut self) -> Result<(), SessionError> {
+        match self {
+            Self::File(file) => file.rollback().await,
+            Self::Postgres(space) => space.rollback().await,
+        }
+    }
+
+    /// Interrupts what runs, for good, where that can be done from here.
+    pub(super) fn stop(&self) {
+        if let Self::File(file) = self {
+            file.stop();
+        }
+    }
+
+    /// Closes the connection, which rolls back what is open.
+    pub(super) async fn close(self) {
+        match self {
+            Self::File(file) => file.close().await,
+            Self::Postgres(space) => space.close().await,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Space {
+    pub(super) fn marked(self, mark: super::tests::Mark) -> Self {
+        match self {
+            Self::File(file) => Self::File(file.marked(mark)),
+            Self::Postgres(space) => Self::Postgres(space),
+        }
+    }
+}
