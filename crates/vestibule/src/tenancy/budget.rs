@@ -39,6 +39,9 @@ struct Claim {
     ticket: u64,
 }
 
+/// Holds what [`Budget::spare`] gave away. Never waits.
+const NOBODY: Uuid = Uuid::nil();
+
 /// Where an account stands among those that wait, the lowest first: the permits that it holds, and
 /// since when it has waited.
 type Rank = (usize, u64);
@@ -84,17 +87,21 @@ impl Budget {
     /// granted.
     pub(super) async fn acquire(&self, account: Uuid) -> Permit {
         let (ticket, granted) = self.ledger().claim(account);
-        let claim = Claim {
-            budget: self.clone(),
-            account,
-            ticket,
-        };
+        let claim = self.claim(account, ticket);
         if let Some(granted) = granted {
             // Cannot fail: the other end stays in the ledger until it is used, or the claim given
             // up.
             let _ = granted.await;
         }
         Permit { _claim: claim }
+    }
+
+    /// A free permit, where there is one, for work that is no account's.
+    pub(super) fn spare(&self) -> Option<Permit> {
+        let ticket = self.ledger().claim_spare()?;
+        Some(Permit {
+            _claim: self.claim(NOBODY, ticket),
+        })
     }
 
     /// How many permits are held.
@@ -111,6 +118,14 @@ impl Budget {
             .values()
             .map(|share| share.waiting.len())
             .sum()
+    }
+
+    fn claim(&self, account: Uuid, ticket: u64) -> Claim {
+        Claim {
+            budget: self.clone(),
+            account,
+            ticket,
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -149,6 +164,10 @@ impl Ledger {
         let (served, granted) = oneshot::channel();
         self.change(account, |share| share.waiting.insert(ticket, served));
         (ticket, Some(granted))
+    }
+
+    fn claim_spare(&mut self) -> Option<u64> {
+        (self.free > 0).then(|| self.grant(NOBODY))
     }
 
     /// Ends a claim: its place in the queue or its permit, which goes to the next. Who is to hear

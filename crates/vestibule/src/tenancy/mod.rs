@@ -2,8 +2,9 @@
 //!
 //! | file | what it decides |
 //! | --- | --- |
-//! | `spaces.rs` | where an account's data lies, and who gets a connection to it |
+//! | `spaces.rs` | who gets a connection to an account's data, and how long it is kept open |
 //! | `budget.rs` | whose turn it is where connections are scarce |
+//! | `space.rs`, `space_file.rs` | where an account's data lies, and what a connection does there |
 //! | `scope.rs` | whether a request has a session |
 //! | `shared.rs` | when a session begins, and how it ends |
 //! | `session.rs`, `statement.rs` | what a handler can do with it |
@@ -24,6 +25,7 @@ mod repository;
 mod scope;
 mod session;
 mod shared;
+mod space;
 mod space_file;
 mod spaces;
 mod statement;

@@ -1,7 +1,11 @@
-//! One account's file, opened: a connection with the means to see and stop what it does.
+//! One SQLite file per account, and a file opened: a connection with the means to see and stop
+//! what it does.
+//!
+//! The file's name comes from the account's id alone; the file holds the id too and opens for no
+//! other account; opening never creates one.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,9 +32,55 @@ const STEPS_PER_LOOK: i32 = 2_000;
 /// The steps of our own tables in an account's file.
 const STEPS: &[&str] = &[include_str!("schema/0001_account.sql")];
 
+/// The directory of the accounts' files.
+#[derive(Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    #[cfg(test)]
+    pub(super) open_files: super::tests::OpenFiles,
+}
+
+impl Files {
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the directory cannot be made.
+    pub(super) fn in_dir(dir: &Path) -> Result<Self, StoreError> {
+        let dir = sqlite::absolute(dir)?;
+        sqlite::create_private_dir(&dir)
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", dir.display())))?;
+        Ok(Self {
+            dir,
+            #[cfg(test)]
+            open_files: Default::default(),
+        })
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn file_of(&self, account: Uuid) -> PathBuf {
+        self.dir.join(format!("{}.db", account.hyphenated()))
+    }
+
+    /// Opens the file of `account`; fails where it is missing or another's.
+    pub(super) async fn open(
+        &self,
+        account: Uuid,
+        limit: Duration,
+    ) -> Result<SpaceFile, SessionError> {
+        #[cfg(test)]
+        let mark = self.open_files.mark();
+        let file = SpaceFile::open(&self.file_of(account), account, limit).await?;
+        #[cfg(test)]
+        let file = file.marked(mark);
+        Ok(file)
+    }
+}
+
 /// A connection to one account's file.
 #[derive(Debug)]
 pub(super) struct SpaceFile {
+    account: Uuid,
     connection: SqliteConnection,
     brake: Arc<Brake>,
     #[cfg(test)]
@@ -73,12 +123,13 @@ impl SpaceFile {
             handle.set_commit_hook(move || seen.may_commit.load(Ordering::Acquire));
         }
         let mut opened = Self {
+            account,
             connection,
             brake,
             #[cfg(test)]
             mark: None,
         };
-        match opened.require_owner(account).await {
+        match opened.require_owner().await {
             Ok(()) => Ok(opened),
             Err(error) => {
                 opened.close().await;
@@ -94,7 +145,8 @@ impl SpaceFile {
     }
 
     /// The file's own word for whose it is. Its name could have been given to another's file.
-    async fn require_owner(&mut self, account: Uuid) -> Result<(), SessionError> {
+    async fn require_owner(&mut self) -> Result<(), SessionError> {
+        let account = self.account;
         let owner: Option<(Uuid, i64)> =
             Query::new("SELECT account_id, step FROM vestibule_account")
                 .fetch_optional(self.connection())
@@ -120,7 +172,16 @@ impl SpaceFile {
     }
 
     /// Begins the transaction, and waits as long as another process has the lock.
-    pub(super) async fn begin(&mut self) -> Result<(), SessionError> {
+    ///
+    /// # Errors
+    /// [`SessionError::Refused`] for another account than the file's: however connections are kept
+    /// and found again, none is lent to somebody else.
+    pub(super) async fn begin(&mut self, account: Uuid) -> Result<(), SessionError> {
+        if account != self.account {
+            return Err(SessionError::Refused(format!(
+                "the connection is not one to the file of account {account}"
+            )));
+        }
         self.brake.may_commit.store(false, Ordering::Release);
         loop {
             // Immediate: a transaction that reads first and writes later would fail at once when

@@ -1,39 +1,41 @@
-//! Data spaces: one SQLite file per account, and the connections to them.
+//! Connections to the accounts' data spaces: who gets one, and how long it is kept open.
 //!
-//! The file's name comes from the account's id alone; the file holds the id too and opens for no
-//! other account; opening never creates one.
-//!
-//! Sessions of one account queue here, in order, before they take one of the
-//! `DATABASE_POOL_SIZE` connections: SQLite has one writer per file, and an account whose
-//! requests are slow holds one connection, not all of them. The connections are shared out between
-//! the accounts by their [`Budget`]. A connection serves the next session
-//! only after a clean `COMMIT` or `ROLLBACK`; in every doubtful case it is closed, and counts
-//! until it is.
+//! Where sessions of one account must follow each other, they queue here, in order, before they
+//! take one of the `DATABASE_POOL_SIZE` connections: an account whose requests are slow then holds
+//! one connection, not all of them. The connections are shared out between the accounts by their
+//! [`Budget`]. A connection serves the next session only after a clean `COMMIT` or `ROLLBACK`; in
+//! every doubtful case it is closed, and counts until it is. One that serves nobody for long is
+//! closed too.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
+    time::Instant,
 };
 use uuid::Uuid;
 
 use super::{
     SessionError,
     budget::{Budget, Permit},
-    space_file::SpaceFile,
+    space::{Place, Seat, Space},
+    space_file::Files,
 };
 use crate::{
     clock::{SharedClock, Timestamp},
     settings::DatabaseSettings,
-    store::{Change, Connection, Directory, Ids, StoreError, sqlite},
+    store::{Change, Connection, Directory, Ids, StoreError},
 };
+
+/// A connection that serves nobody for this long is closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The data spaces of all accounts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ pub struct TenantSpaces {
 }
 
 struct Inner {
-    dir: PathBuf,
+    place: Place,
     directory: Directory,
     clock: SharedClock,
     ids: Ids,
@@ -50,12 +52,32 @@ struct Inner {
     size: usize,
     budget: Budget,
     turns: Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>,
-    /// Connections that serve nobody, the longest unused first. With those in use there are at
-    /// most `size`.
-    idle: Mutex<Vec<(Uuid, SpaceFile)>>,
+    idle: Mutex<Idle>,
     runtime: Handle,
-    #[cfg(test)]
-    open_files: super::tests::OpenFiles,
+}
+
+/// Connections that serve nobody.
+#[derive(Debug, Default)]
+struct Idle {
+    /// The longest unused first. With those in use there are at most `size`.
+    unused: VecDeque<Unused>,
+    /// Whether a task is there to close those that stay unused.
+    is_watched: bool,
+}
+
+#[derive(Debug)]
+struct Unused {
+    seat: Seat,
+    space: Space,
+    since: Instant,
+}
+
+/// What the task that watches unused connections does next.
+enum Watch {
+    /// Closes this one, which counts as in use until it is closed.
+    Close(Space, Permit),
+    /// Nothing until then.
+    Sleep(Instant),
 }
 
 impl TenantSpaces {
@@ -68,15 +90,13 @@ impl TenantSpaces {
         directory: &Directory,
         clock: SharedClock,
     ) -> Result<Self, StoreError> {
-        let dir = sqlite::absolute(&settings.tenant_dir)?;
-        sqlite::create_private_dir(&dir)
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", dir.display())))?;
+        let place = Place::Files(Files::in_dir(&settings.tenant_dir)?);
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::Unavailable("there is no tokio runtime".to_owned()))?;
         let size = usize::try_from(settings.pool_size.max(1)).unwrap_or(1);
         Ok(Self {
             inner: Arc::new(Inner {
-                dir,
+                place,
                 directory: directory.clone(),
                 ids: Ids::new(Arc::clone(&clock)),
                 clock,
@@ -86,27 +106,24 @@ impl TenantSpaces {
                 turns: Mutex::default(),
                 idle: Mutex::default(),
                 runtime,
-                #[cfg(test)]
-                open_files: Default::default(),
             }),
         })
     }
 
     /// Closes the connections that serve nobody.
     pub async fn close(&self) {
-        let idle = std::mem::take(&mut *self.idle());
-        for (_, file) in idle {
-            file.close().await;
+        let unused = std::mem::take(&mut self.inner.idle().unused);
+        for connection in unused {
+            connection.space.close().await;
         }
     }
 
-    /// Closes what is kept open for an account that changed: it may be gone, and its file with
+    /// Closes what is kept open for an account that changed: it may be gone, and its data with
     /// it.
     pub(crate) fn on_change(&self, change: &Change) {
-        if let Change::Account(id) = change
-            && let Some(file) = self.take_idle(*id)
-        {
-            self.inner.runtime.spawn(file.close());
+        let Change::Account(id) = change else { return };
+        while let Some(space) = self.take_idle(*id) {
+            self.inner.runtime.spawn(space.close());
         }
     }
 
@@ -130,31 +147,24 @@ impl TenantSpaces {
         self.inner.ids.next()
     }
 
-    pub(super) fn dir(&self) -> &std::path::Path {
-        &self.inner.dir
+    pub(super) fn dir(&self) -> &Path {
+        let Place::Files(files) = &self.inner.place;
+        files.dir()
     }
 
     pub(super) fn file_of(&self, account: Uuid) -> PathBuf {
-        self.inner.dir.join(format!("{}.db", account.hyphenated()))
+        let Place::Files(files) = &self.inner.place;
+        files.file_of(account)
     }
 
     /// A connection to the account's space with an open transaction, within `DATABASE_TIMEOUT`.
     pub(super) async fn begin(&self, account: Uuid) -> Result<Lease, SessionError> {
         let begun = tokio::time::timeout(self.inner.timeout, async {
             // First the account's turn, then a connection: who waits holds nothing.
-            let turn = self.turn(account).lock_owned().await;
+            let turn = self.turn(account).await;
             let permit = self.inner.budget.acquire(account).await;
-            let mut lease = Lease::new(self.clone(), account, turn, permit);
-            // In a task of its own: where the caller goes away, the lease is still there to
-            // close what was being opened, and counts until then.
-            let opening = self.inner.runtime.spawn(async move {
-                lease.open().await?;
-                Ok(lease)
-            });
-            let opened: Result<Lease, SessionError> =
-                opening.await.unwrap_or(Err(SessionError::Aborted));
-            let mut lease = opened?;
-            lease.file_mut()?.begin().await?;
+            let mut lease = self.lend(account, Held { permit, turn }).await?;
+            lease.space_mut()?.begin(account).await?;
             Ok(lease)
         });
         begun
@@ -162,8 +172,35 @@ impl TenantSpaces {
             .unwrap_or_else(|_| Err(SessionError::too_slow()))
     }
 
-    fn turn(&self, account: Uuid) -> Arc<AsyncMutex<()>> {
-        let mut turns = lock(&self.inner.turns);
+    /// The account's turn, where its sessions take turns.
+    async fn turn(&self, account: Uuid) -> Option<OwnedMutexGuard<()>> {
+        if !self.inner.place.takes_turns() {
+            return None;
+        }
+        let turn = self.inner.turn_of(account);
+        Some(turn.lock_owned().await)
+    }
+
+    async fn lend(&self, account: Uuid, held: Held) -> Result<Lease, SessionError> {
+        let (spaces, seat) = (self.clone(), self.inner.place.seat_of(account));
+        // In a task of its own: where the caller goes away, what was being opened is closed all
+        // the same, and counts until then.
+        let opening = self.inner.runtime.spawn(async move {
+            let space = spaces.inner.connection(seat, account).await?;
+            Ok(Lease::new(spaces, seat, space, held))
+        });
+        opening.await.unwrap_or(Err(SessionError::Aborted))
+    }
+
+    /// A connection that is kept open for this account alone.
+    pub(super) fn take_idle(&self, account: Uuid) -> Option<Space> {
+        self.inner.idle().take(Seat::Account(account))
+    }
+}
+
+impl Inner {
+    fn turn_of(&self, account: Uuid) -> Arc<AsyncMutex<()>> {
+        let mut turns = lock(&self.turns);
         if let Some(turn) = turns.get(&account).and_then(Weak::upgrade) {
             return turn;
         }
@@ -173,22 +210,84 @@ impl TenantSpaces {
         turn
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Uuid, SpaceFile)>> {
-        lock(&self.inner.idle)
-    }
-
-    pub(super) fn take_idle(&self, account: Uuid) -> Option<SpaceFile> {
-        let mut idle = self.idle();
-        let at = idle.iter().position(|(owner, _)| *owner == account)?;
-        Some(idle.remove(at).1)
+    /// One of those that serve nobody, or a new one. The caller holds a permit for it.
+    async fn connection(&self, seat: Seat, account: Uuid) -> Result<Space, SessionError> {
+        if let Some(space) = self.idle().take(seat) {
+            return Ok(space);
+        }
+        while let Some(evicted) = self.evict() {
+            evicted.close().await;
+        }
+        self.place.open(account, self.timeout).await
     }
 
     /// The connection that must go so that there is room for one more.
-    fn evict(&self) -> Option<SpaceFile> {
+    fn evict(&self) -> Option<Space> {
         let mut idle = self.idle();
-        let in_use = self.inner.budget.in_use();
-        let full = !idle.is_empty() && idle.len() + in_use > self.inner.size;
-        full.then(|| idle.remove(0).1)
+        if idle.unused.len() + self.budget.in_use() <= self.size {
+            return None;
+        }
+        idle.unused.pop_front().map(|unused| unused.space)
+    }
+
+    /// Keeps a clean connection for the next session that has its seat.
+    fn keep(self: &Arc<Self>, seat: Seat, space: Space, permit: Permit) {
+        let mut idle = self.idle();
+        idle.unused.push_back(Unused {
+            seat,
+            space,
+            since: Instant::now(),
+        });
+        // Under the lock, so that nobody counts this connection twice.
+        drop(permit);
+        if !std::mem::replace(&mut idle.is_watched, true) {
+            self.runtime.spawn(close_unused(Arc::downgrade(self)));
+        }
+    }
+
+    /// None, and nobody watches any more, where nothing is idle.
+    fn watch(&self) -> Option<Watch> {
+        let mut idle = self.idle();
+        let Some(oldest) = idle.unused.front() else {
+            idle.is_watched = false;
+            return None;
+        };
+        let (now, due) = (Instant::now(), oldest.since + IDLE_LIMIT);
+        if now < due {
+            return Some(Watch::Sleep(due));
+        }
+        let Some(permit) = self.budget.spare() else {
+            // Everything is in demand: whoever opens a connection closes this one first.
+            return Some(Watch::Sleep(now + IDLE_LIMIT));
+        };
+        let unused = idle.unused.pop_front()?;
+        Some(Watch::Close(unused.space, permit))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        lock(&self.idle)
+    }
+}
+
+impl Idle {
+    /// The one that was used last: the others can then grow old.
+    fn take(&mut self, seat: Seat) -> Option<Space> {
+        let at = self.unused.iter().rposition(|unused| unused.seat == seat)?;
+        self.unused.remove(at).map(|unused| unused.space)
+    }
+}
+
+/// Closes connections that stay unused, one after the other, until nothing is idle. Holds the
+/// spaces only while it looks at them.
+async fn close_unused(spaces: Weak<Inner>) {
+    while let Some(next) = spaces.upgrade().and_then(|spaces| spaces.watch()) {
+        match next {
+            Watch::Sleep(until) => tokio::time::sleep_until(until).await,
+            Watch::Close(space, permit) => {
+                space.close().await;
+                drop(permit);
+            }
+        }
     }
 }
 
@@ -196,39 +295,47 @@ impl TenantSpaces {
 impl TenantSpaces {
     /// Connections in use, and connections that serve nobody.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let idle = self.idle();
-        (self.inner.budget.in_use(), idle.len())
+        let idle = self.inner.idle();
+        (self.inner.budget.in_use(), idle.unused.len())
     }
 
     /// The most files that were open at one time.
     pub(super) fn most_open(&self) -> usize {
-        self.inner.open_files.most()
+        let Place::Files(files) = &self.inner.place;
+        files.open_files.most()
     }
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner")
-            .field("dir", &self.dir)
+            .field("place", &self.place)
             .field("size", &self.size)
             .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Held for a few assignments, which do not panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One connection on loan, with the account's turn. Dropping it closes the connection, in the
-/// background and without waiting for a statement that runs.
+/// One connection on loan, with an open transaction of one account. Dropping it closes the
+/// connection, in the background and without waiting for a statement that runs.
 #[derive(Debug)]
 pub(super) struct Lease {
     spaces: TenantSpaces,
-    account: Uuid,
-    file: Option<SpaceFile>,
-    held: Option<Held>,
+    seat: Seat,
+    loan: Option<(Space, Held)>,
     counted: Option<Counted>,
+}
+
+/// What the next one waits for.
+#[derive(Debug)]
+struct Held {
+    permit: Permit,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 /// Counts a session as open as long as it lives.
@@ -249,20 +356,12 @@ impl Drop for Counted {
     }
 }
 
-/// What the next one waits for.
-#[derive(Debug)]
-struct Held {
-    turn: OwnedMutexGuard<()>,
-    permit: Permit,
-}
-
 impl Lease {
-    fn new(spaces: TenantSpaces, account: Uuid, turn: OwnedMutexGuard<()>, permit: Permit) -> Self {
+    fn new(spaces: TenantSpaces, seat: Seat, space: Space, held: Held) -> Self {
         Self {
             spaces,
-            account,
-            file: None,
-            held: Some(Held { turn, permit }),
+            seat,
+            loan: Some((space, held)),
             counted: None,
         }
     }
@@ -272,42 +371,27 @@ impl Lease {
         self.counted.get_or_insert_with(Counted::new);
     }
 
-    /// The account's connection from those that serve nobody, or a new one.
-    async fn open(&mut self) -> Result<(), SessionError> {
-        if let Some(file) = self.spaces.take_idle(self.account) {
-            self.file = Some(file);
-            return Ok(());
+    fn space_mut(&mut self) -> Result<&mut Space, SessionError> {
+        match &mut self.loan {
+            Some((space, _)) => Ok(space),
+            None => Err(SessionError::Aborted),
         }
-        while let Some(evicted) = self.spaces.evict() {
-            evicted.close().await;
-        }
-        let path = self.spaces.file_of(self.account);
-        #[cfg(test)]
-        let mark = self.spaces.inner.open_files.mark();
-        let file = SpaceFile::open(&path, self.account, self.spaces.timeout()).await?;
-        #[cfg(test)]
-        let file = file.marked(mark);
-        self.file = Some(file);
-        Ok(())
-    }
-
-    fn file_mut(&mut self) -> Result<&mut SpaceFile, SessionError> {
-        self.file.as_mut().ok_or(SessionError::Aborted)
     }
 
     pub(super) fn connection(&mut self) -> Result<Connection<'_>, SessionError> {
-        Ok(self.file_mut()?.connection())
+        Ok(self.space_mut()?.connection())
     }
 
     /// Whether the transaction that was begun is still open.
     pub(super) fn in_transaction(&self) -> bool {
-        self.file.as_ref().is_some_and(SpaceFile::in_transaction)
+        let space = self.loan.as_ref().map(|(space, _)| space);
+        space.is_some_and(Space::in_transaction)
     }
 
     pub(super) async fn commit(mut self) -> Result<(), SessionError> {
         let limit = self.spaces.timeout();
-        let file = self.file_mut()?;
-        match tokio::time::timeout(limit, file.commit()).await {
+        let space = self.space_mut()?;
+        match tokio::time::timeout(limit, space.commit()).await {
             Ok(Ok(())) => {
                 self.give_back();
                 Ok(())
@@ -319,36 +403,32 @@ impl Lease {
 
     pub(super) async fn rollback(mut self) {
         let limit = self.spaces.timeout();
-        let Ok(file) = self.file_mut() else { return };
-        if !file.in_transaction() {
+        let Ok(space) = self.space_mut() else { return };
+        if !space.in_transaction() {
             return;
         }
-        if let Ok(Ok(())) = tokio::time::timeout(limit, file.rollback()).await {
+        if let Ok(Ok(())) = tokio::time::timeout(limit, space.rollback()).await {
             self.give_back();
         }
     }
 
-    /// The connection is clean: it may serve the account's next session.
+    /// The connection is clean: it may serve the next session of its seat.
     fn give_back(&mut self) {
-        if let (Some(file), Some(held)) = (self.file.take(), self.held.take()) {
-            let mut idle = self.spaces.idle();
-            idle.push((self.account, file));
-            // Under the lock, so that nobody counts this connection twice.
-            drop(held.permit);
-            drop(idle);
-            drop(held.turn);
+        if let Some((space, Held { permit, turn })) = self.loan.take() {
+            self.spaces.inner.keep(self.seat, space, permit);
+            // Who comes next on this account finds the connection.
+            drop(turn);
         }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (file, held) = (self.file.take(), self.held.take());
-        if let Some(file) = file {
-            file.stop();
-            // Turn and connection are free only once the lock on the file is.
+        if let Some((space, held)) = self.loan.take() {
+            space.stop();
+            // Turn and connection are free only once the lock on the data is.
             self.spaces.inner.runtime.spawn(async move {
-                file.close().await;
+                space.close().await;
                 drop(held);
             });
         }

@@ -177,6 +177,21 @@ fn what_was_granted_to_one_who_goes_away_goes_to_the_next() {
     assert_eq!((budget.in_use(), budget.waiting()), (0, 0));
 }
 
+#[test]
+fn what_is_spare_counts_and_comes_back() {
+    let budget = Budget::new(2);
+    let held = now(&budget, A);
+    let spare = budget.spare().unwrap();
+    assert_eq!(budget.in_use(), 2);
+    assert!(budget.spare().is_none());
+    let mut waiter = Waiter::new(&budget, A);
+    drop(spare);
+    let granted = waiter.permit();
+    assert!(granted.is_some() && budget.spare().is_none());
+    drop((held, granted));
+    assert_eq!(budget.in_use(), 0);
+}
+
 #[tokio::test]
 async fn who_waits_is_woken() {
     let budget = Budget::new(1);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     store::{Change, StoreError},
-    tenancy::{SessionError, attach_is_impossible},
+    tenancy::{SessionError, attach_is_impossible, space_file::SpaceFile},
 };
 
 fn mode(path: &std::path::Path) -> u32 {
@@ -161,6 +161,115 @@ async fn a_change_of_an_account_lets_go_of_its_file() {
     assert_eq!(world.spaces.counts(), (0, 1));
     world.spaces.on_change(&Change::Account(world.acme.id));
     assert_eq!(world.spaces.counts(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_connection_is_not_lent_to_another_account() {
+    let world = World::new().await;
+    let limit = Duration::from_secs(5);
+    let mut file = SpaceFile::open(&world.file_of(world.acme.id), world.acme.id, limit)
+        .await
+        .unwrap();
+    let refused = file.begin(Uuid::from_u128(7)).await;
+    assert!(
+        matches!(refused, Err(SessionError::Refused(_))),
+        "{refused:?}"
+    );
+    file.begin(world.acme.id).await.unwrap();
+    file.close().await;
+}
+
+/// Lets time pass for whoever sleeps, and only for the length of this call: a connection's thread
+/// knows no other time than the real one.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+async fn use_once(world: &World, account: Uuid) {
+    let session = world.spaces.detached_session(account).unwrap();
+    let counted = session.query("SELECT COUNT(*) FROM notes");
+    counted.fetch_scalar::<i64>().await.unwrap();
+    session.commit().await.unwrap();
+}
+
+/// Waits until so many connections are in use and idle, and as many files open.
+async fn settled(world: &World, counts: (usize, usize)) {
+    let dir = world.database.settings().tenant_dir;
+    for _ in 0..1_000 {
+        let open = open_files_in(&dir) > 0;
+        if world.spaces.counts() == counts && open == (counts != (0, 0)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{:?} and not {counts:?}", world.spaces.counts());
+}
+
+// Time can be made to pass only where there is one thread.
+#[tokio::test]
+async fn a_connection_that_serves_nobody_for_long_is_closed() {
+    let world = World::new().await;
+    // And the next one too, after nobody watched for a while.
+    for _ in 0..2 {
+        use_once(&world, world.acme.id).await;
+        pass(Duration::from_secs(50)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(world.spaces.counts(), (0, 1));
+        pass(Duration::from_secs(15)).await;
+        settled(&world, (0, 0)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_serves_somebody_stays_open() {
+    let world = World::new().await;
+    let bolt = world
+        .spaces
+        .create_account("Bolt", "tenant_bolt")
+        .await
+        .unwrap();
+    use_once(&world, bolt.id).await;
+    for _ in 0..4 {
+        use_once(&world, world.acme.id).await;
+        pass(Duration::from_secs(40)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Of the two that were open, the one that was used.
+    settled(&world, (0, 1)).await;
+    assert_eq!(world.spaces.most_open(), 2);
+    // One that is on loan is nobody's to close, however long that takes.
+    let session = world.detached();
+    add(&session, "a").await.unwrap();
+    pass(Duration::from_secs(200)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(world.spaces.counts(), (1, 0));
+    session.commit().await.unwrap();
+    assert_eq!(world.texts().await, ["a"]);
+    assert_eq!(world.spaces.most_open(), 2);
+}
+
+#[tokio::test]
+async fn watching_over_connections_keeps_nothing_alive() {
+    let world = World::new().await;
+    use_once(&world, world.acme.id).await;
+    let dir = world.database.settings().tenant_dir;
+    assert!(open_files_in(&dir) > 0);
+    let World {
+        database: _database,
+        directory: _directory,
+        spaces,
+        ..
+    } = world;
+    drop(spaces);
+    for _ in 0..1_000 {
+        if open_files_in(&dir) == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the connection stays open");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
