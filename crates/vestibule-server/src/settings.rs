@@ -294,7 +294,6 @@ mod tests {
             ("VESTIBULE_ACCESS_LOG", "1.5"),
             ("VESTIBULE_GRPC_LISTEN", "127.0.0.1:1"),
             ("VESTIBULE_TRUSTED_PROXIES", "10.0.0.0/8"),
-            ("VESTIBULE_CLUSTERS", "eu=postgres://db.example"),
         ])
         .unwrap_err();
         assert_eq!(
@@ -302,7 +301,6 @@ mod tests {
             [
                 "VESTIBULE_GRPC_LISTEN",
                 "VESTIBULE_TRUSTED_PROXIES",
-                "VESTIBULE_CLUSTERS",
                 "VESTIBULE_LISTEN",
                 "VESTIBULE_ADMIN_LISTEN",
                 "VESTIBULE_ADMIN_HOSTS",

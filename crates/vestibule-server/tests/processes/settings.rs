@@ -30,7 +30,7 @@ const WRONG: &[(&str, &str)] = &[
     ("AUTHRESS_REQUIRE_TENANT", "perhaps"),
     ("AUTHRESS_ALLOW_CLIENT_ISSUED_USERS", "yes!"),
     ("USER_PROVISIONING", "always"),
-    ("DATABASE_URL", "postgres://hunter2:hunter2@db.example/x"),
+    ("DATABASE_URL", "mysql://hunter2:hunter2@db.example/x"),
     ("DATABASE_URL", "vestibule.db"),
     ("TENANCY", "island"),
     ("DATABASE_POOL_SIZE", "0"),
@@ -54,6 +54,24 @@ const WRONG: &[(&str, &str)] = &[
     ("VESTIBULE_ACCESS_LOG", "1.5"),
     ("VESTIBULE_LOG", "vestibule=loud"),
     ("VESTIBULE_LOG_FORMAT", "xml"),
+];
+
+/// The same for settings that are read only where the database is PostgreSQL.
+const WRONG_ON_POSTGRES: &[(&str, &str)] = &[
+    ("DATABASE_ADMIN_URL", "mysql://hunter2:hunter2@db.example/x"),
+    (
+        "DATABASE_ADMIN_URL",
+        "postgres://hunter2:hunter2@db.example",
+    ),
+    ("VESTIBULE_BINDING_KEY", "hunter2"),
+    (
+        "VESTIBULE_CLUSTERS",
+        "postgres://hunter2:hunter2@db.example/x",
+    ),
+    (
+        "VESTIBULE_ADMIN_CLUSTERS",
+        "EU=postgres://hunter2:hunter2@db.example/x",
+    ),
 ];
 
 /// Any text will do.
@@ -96,14 +114,24 @@ fn reported(place: &Place, said: &Said) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_wrong_value_is_named() {
-    let tried: BTreeSet<_> = WRONG.iter().map(|(name, _)| *name).collect();
+    let on_postgres = WRONG_ON_POSTGRES.iter();
+    let tried: BTreeSet<_> = WRONG
+        .iter()
+        .chain(on_postgres)
+        .map(|(name, _)| *name)
+        .collect();
     let known: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.name).collect();
     let free: BTreeSet<_> = FREE.iter().copied().collect();
     assert_eq!(&tried | &free, known, "a setting is not tried here");
     assert!(tried.is_disjoint(&free));
 
     let (_sandbox, mut place) = sound().await;
-    for (name, value) in WRONG {
+    let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    for (index, (name, value)) in WRONG.iter().chain(WRONG_ON_POSTGRES).enumerate() {
+        if index == WRONG.len() {
+            place.set("DATABASE_URL", "postgres://a:hunter2@127.0.0.1:1/x");
+            place.set("VESTIBULE_BINDING_KEY", key);
+        }
         let before = place.set(name, value);
         assert_eq!(reported(&place, &place.run(&["serve"])), [*name], "{value}");
         match before {

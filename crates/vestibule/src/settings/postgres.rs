@@ -167,7 +167,7 @@ fn clusters(reader: &mut SettingsReader) -> Option<BTreeMap<String, PostgresLogi
     let owners = named_urls(reader, "VESTIBULE_ADMIN_CLUSTERS");
     let (application, mut owners) = (application?, owners?);
     if let Some(name) = owners.keys().find(|name| !application.contains_key(*name)) {
-        let problem = format!("names {name}, which VESTIBULE_CLUSTERS does not: add it there");
+        let problem = format!("must name clusters of VESTIBULE_CLUSTERS only; {name} is none");
         reader.problem("VESTIBULE_ADMIN_CLUSTERS", problem);
         return None;
     }
@@ -200,7 +200,7 @@ fn named_urls(reader: &mut SettingsReader, name: &str) -> Option<BTreeMap<String
         };
         let (cluster, url) = reader.noted(name, parsed)?;
         if urls.insert(cluster.clone(), url).is_some() {
-            reader.problem(name, format!("names {cluster} twice"));
+            reader.problem(name, format!("must name {cluster} once"));
             return None;
         }
     }

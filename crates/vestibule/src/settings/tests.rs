@@ -124,7 +124,7 @@ fn every_malformed_value_is_named() {
         ("USER_PROVISIONING", "always"),
         ("TENANCY", "row"),
         ("TENANCY", "cloud"),
-        ("DATABASE_URL", "postgres://db/x"),
+        ("DATABASE_URL", "mysql://db/x"),
         ("DATABASE_URL", "sqlite::memory:"),
         ("DATABASE_URL", "sqlite:"),
         ("DATABASE_URL", "sqlite:x.db?mode=ro"),

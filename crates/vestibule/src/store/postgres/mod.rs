@@ -176,10 +176,17 @@ pub(crate) async fn connect(
 
 /// Says goodbye to the server. An error means that it was gone already.
 pub(crate) async fn close(connection: PgConnection) {
-    if let Err(error) = sqlx::Connection::close(connection).await {
-        tracing::debug!(%error, "a connection was gone before it was closed");
+    let goodbye = sqlx::Connection::close(connection);
+    match tokio::time::timeout(GOODBYE, goodbye).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection was gone before it was closed"),
+        Err(_) => tracing::debug!("a connection did not take the goodbye"),
     }
 }
+
+/// Whoever waits for the connection's place waits no longer than this; then the socket is closed
+/// without a word.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What an SQLSTATE means.
 pub(super) fn trouble_of(code: &str) -> Trouble {

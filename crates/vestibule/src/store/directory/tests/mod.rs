@@ -729,17 +729,12 @@ async fn own_changes_are_heard_at_once(database: Database) {
     let heard = Heard::default();
     let watch = directory.watch(heard.listener()).await.unwrap();
     let acme = account(&directory, "tenant_acme").await;
-    assert_eq!(heard.all(), [Change::Account(acme.id)]);
+    // Once more where its row was read already.
+    let own = |change: &Change| *change == Change::Account(acme.id);
+    assert!(!heard.all().is_empty() && heard.all().iter().all(own));
     drop(watch);
     account(&directory, "tenant_bolt").await;
-    assert_eq!(
-        heard
-            .all()
-            .iter()
-            .filter(|change| **change != Change::Account(acme.id))
-            .count(),
-        0
-    );
+    assert!(heard.all().iter().all(own));
 }
 
 async fn a_broken_off_write_leaves_nothing_behind(database: Database) {
