@@ -1,6 +1,6 @@
 //! A database of one test, its logins, and the ways to it.
 
-use std::{fmt, thread, time::Duration};
+use std::{fmt, net::SocketAddr, thread, time::Duration};
 
 use uuid::Uuid;
 
@@ -24,10 +24,10 @@ pub struct TestDatabase {
     direct: Route,
 }
 
-/// One way to a [`TestDatabase`]: direct, through PgBouncer, or through a line of the test's own.
+/// One way to a [`TestDatabase`]: direct, through PgBouncer, or through a [`Link`](crate::Link).
 #[derive(Clone)]
 pub struct Route {
-    address: String,
+    address: SocketAddr,
     superuser_password: String,
     logins: Logins,
 }
@@ -105,11 +105,11 @@ impl TestDatabase {
         self.through(self.server.pgbouncer_address())
     }
 
-    /// The same URLs, with another `host:port`: a `Link`'s.
+    /// The same URLs, with another `host:port`: a [`Link`](crate::Link)'s.
     #[must_use]
-    pub fn through(&self, address: impl fmt::Display) -> Route {
+    pub fn through(&self, address: SocketAddr) -> Route {
         Route {
-            address: address.to_string(),
+            address,
             ..self.direct.clone()
         }
     }
@@ -135,6 +135,9 @@ impl Drop for TestDatabase {
         let Some(logins) = self.logins.take() else {
             return;
         };
+        if self.server.is_of_test() {
+            return;
+        }
         let server = self.server.clone();
         // A thread of its own: the test's runtime is blocked here, or is gone.
         let _ = thread::spawn(move || {

@@ -25,9 +25,17 @@
 )]
 
 mod database;
+mod link;
+mod own;
+mod pgbouncer;
+mod ports;
 mod postgres;
+mod process;
 
 pub use self::{
     database::{Route, TestDatabase},
+    link::Link,
+    own::{OwnServer, Stop},
+    pgbouncer::PgBouncer,
     postgres::Postgres,
 };

@@ -1,6 +1,6 @@
 //! A PostgreSQL server, as a test sees it.
 
-use std::env;
+use std::{env, fmt, net::SocketAddr};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use url::Url;
@@ -10,10 +10,12 @@ use crate::{TestDatabase, database::Logins};
 /// A PostgreSQL server that a test may make databases on, perhaps with a PgBouncer in front.
 ///
 /// A value is only the way to the server; clones lead to the same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Postgres {
     superuser: Url,
-    pgbouncer: Option<String>,
+    pgbouncer: Option<SocketAddr>,
+    /// Whether the server ends with the test, so that nothing has to be dropped.
+    of_test: bool,
 }
 
 impl Postgres {
@@ -25,18 +27,27 @@ impl Postgres {
     /// `eval "$(scripts/postgres start)"`.
     #[must_use]
     pub fn shared() -> Self {
-        Self::new(
-            &variable("VESTIBULE_TEST_POSTGRES"),
-            Some(variable("VESTIBULE_TEST_PGBOUNCER")),
-        )
+        Self {
+            superuser: variable("VESTIBULE_TEST_POSTGRES").parse().expect("a URL"),
+            pgbouncer: Some(
+                variable("VESTIBULE_TEST_PGBOUNCER")
+                    .parse()
+                    .expect("an address"),
+            ),
+            of_test: false,
+        }
     }
 
-    pub(crate) fn new(superuser: &str, pgbouncer: Option<String>) -> Self {
-        let superuser = superuser.parse().expect("the superuser's URL");
+    pub(crate) fn of_test(superuser: Url, pgbouncer: Option<SocketAddr>) -> Self {
         Self {
             superuser,
             pgbouncer,
+            of_test: true,
         }
+    }
+
+    pub(crate) fn is_of_test(&self) -> bool {
+        self.of_test
     }
 
     /// A fresh, empty database with two fresh logins.
@@ -51,19 +62,20 @@ impl Postgres {
 
     /// The server's `host:port`.
     #[must_use]
-    pub fn address(&self) -> String {
-        let host = self.superuser.host_str().expect("a host");
-        format!("{host}:{}", self.superuser.port().expect("a port"))
+    pub fn address(&self) -> SocketAddr {
+        let addresses = self.superuser.socket_addrs(|| None);
+        let addresses = addresses.expect("the superuser's URL names an address");
+        *addresses.first().expect("an address")
     }
 
     /// The `host:port` of the PgBouncer in front of the server.
     ///
     /// # Panics
     ///
-    /// When there is none: a test's own server has one only if it was asked for.
+    /// When there is none: a server of a test's own has one only if it was asked for.
     #[must_use]
-    pub fn pgbouncer_address(&self) -> String {
-        self.pgbouncer.clone().expect("a server with a PgBouncer")
+    pub fn pgbouncer_address(&self) -> SocketAddr {
+        self.pgbouncer.expect("a server with a PgBouncer")
     }
 
     /// The superuser's URL, on the database `postgres`.
@@ -105,6 +117,15 @@ impl Postgres {
                 .await?;
         }
         superuser.close().await
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("address", &self.address())
+            .field("pgbouncer", &self.pgbouncer)
+            .finish_non_exhaustive()
     }
 }
 

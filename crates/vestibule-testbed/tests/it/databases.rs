@@ -1,15 +1,9 @@
 //! Fresh databases, their logins and their end.
 
-use std::str::FromStr;
-
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use vestibule_testbed::Postgres;
 
-/// A connection without the start parameter that a stock PgBouncer refuses.
-async fn connect(url: &str) -> sqlx::Result<PgConnection> {
-    let options = PgConnectOptions::from_str(url)?.extra_float_digits(None);
-    PgConnection::connect_with(&options).await
-}
+use crate::ask::connect;
 
 async fn who(url: &str) -> (String, String) {
     let mut connection = connect(url).await.unwrap();
@@ -45,6 +39,28 @@ async fn both_logins_reach_a_fresh_database() {
 }
 
 #[tokio::test]
+async fn pgbouncer_pools_transactions() {
+    let database = Postgres::shared().database().await;
+    let url = database.through_pgbouncer().application_url();
+    let mut one = connect(&url).await.unwrap();
+    let mut other = connect(&url).await.unwrap();
+    // Both have the one backend in turn, as long as neither has a transaction.
+    let shared = backend(&mut one).await;
+    assert_eq!(backend(&mut other).await, shared);
+    sqlx::raw_sql("BEGIN").execute(&mut one).await.unwrap();
+    assert_eq!(backend(&mut one).await, shared);
+    assert_ne!(backend(&mut other).await, shared);
+}
+
+async fn backend(connection: &mut PgConnection) -> i32 {
+    let row = sqlx::raw_sql("SELECT pg_backend_pid()")
+        .fetch_one(connection)
+        .await
+        .unwrap();
+    row.get(0)
+}
+
+#[tokio::test]
 async fn the_application_login_may_nothing() {
     let database = Postgres::shared().database().await;
     let mut owner = connect(&database.owner_url()).await.unwrap();
@@ -57,7 +73,7 @@ async fn the_application_login_may_nothing() {
     for statement in [
         "SELECT * FROM ours.rows".to_owned(),
         "CREATE SCHEMA theirs".to_owned(),
-        "CREATE TABLE public.theirs (id int)".to_owned(),
+        "CREATE TABLE ours.theirs (id int)".to_owned(),
         "CREATE DATABASE theirs".to_owned(),
         "CREATE ROLE theirs".to_owned(),
         format!("SET ROLE {}", database.owner()),

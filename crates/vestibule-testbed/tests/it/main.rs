@@ -6,4 +6,7 @@
     reason = "a test's helpers may stop it, as the test itself may"
 )]
 
+mod ask;
 mod databases;
+mod links;
+mod servers;
