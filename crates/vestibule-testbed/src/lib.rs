@@ -28,6 +28,7 @@ mod database;
 mod link;
 mod own;
 mod pgbouncer;
+mod place;
 mod ports;
 mod postgres;
 mod process;
@@ -37,5 +38,6 @@ pub use self::{
     link::Link,
     own::{OwnServer, Stop},
     pgbouncer::PgBouncer,
+    place::Place,
     postgres::Postgres,
 };

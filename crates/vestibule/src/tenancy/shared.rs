@@ -316,10 +316,13 @@ impl Statement {
 
 async fn execute(query: Query, wanted: Wanted, lease: &mut Lease) -> Result<Outcome, SessionError> {
     let query = lease.rewritten(query);
+    lease.set_busy(true);
     let on = lease.connection()?;
-    Ok(match wanted {
-        Wanted::Count => Outcome::Count(query.execute(on).await?),
-        Wanted::First => Outcome::Rows(query.first_row(on).await?),
-        Wanted::All => Outcome::Rows(query.rows(on).await?),
-    })
+    let outcome = match wanted {
+        Wanted::Count => query.execute(on).await.map(Outcome::Count),
+        Wanted::First => query.first_row(on).await.map(Outcome::Rows),
+        Wanted::All => query.rows(on).await.map(Outcome::Rows),
+    };
+    lease.set_busy(false);
+    Ok(outcome?)
 }

@@ -77,6 +77,13 @@ impl Space {
         }
     }
 
+    /// Ends what runs on a server, where closing the connection would not.
+    pub(super) async fn kill(&self) {
+        if let Self::Postgres(space) = self {
+            space.kill().await;
+        }
+    }
+
     /// Interrupts what runs, for good, where that can be done from here.
     pub(super) fn stop(&self) {
         if let Self::File(file) = self {

@@ -302,6 +302,8 @@ pub(super) struct Lease {
     seat: Seat,
     space: Option<Space>,
     held: Option<Held>,
+    /// A statement runs.
+    busy: bool,
     counted: Option<Counted>,
 }
 
@@ -338,6 +340,7 @@ impl Lease {
             seat,
             space: None,
             held: Some(held),
+            busy: false,
             counted: None,
         }
     }
@@ -384,6 +387,11 @@ impl Lease {
 
     pub(super) fn connection(&mut self) -> Result<Connection<'_>, SessionError> {
         Ok(self.space_mut()?.connection())
+    }
+
+    /// Notes whether a statement runs: one that is dropped midway is ended on the server too.
+    pub(super) fn set_busy(&mut self, busy: bool) {
+        self.busy = busy;
     }
 
     /// The statement as it must be written for this database.
@@ -450,8 +458,12 @@ impl Drop for Lease {
         let (space, held) = (self.space.take(), self.held.take());
         if let Some(space) = space {
             space.stop();
-            // Turn and connection are free only once the lock on the file is.
+            let busy = self.busy;
+            // Turn and connection are free only once the locks on the data are.
             self.spaces.inner.runtime.spawn(async move {
+                if busy {
+                    space.kill().await;
+                }
                 space.close().await;
                 drop(held);
             });

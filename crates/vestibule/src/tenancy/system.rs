@@ -42,6 +42,12 @@ impl TenantSpaces {
                 "a system session needs a reason of 1 to 256 characters".to_owned(),
             ));
         }
+        // A file's own word is enough; shared tables have none.
+        if self.place().postgres().is_some() && self.directory().account(account).await?.is_none() {
+            return Err(SessionError::Refused(format!(
+                "account {account} does not exist"
+            )));
+        }
         let mut event = ActivityEvent::new(account, ActivityKind::SystemSession);
         event.reason = Some(reason.to_owned());
         let entry = activity::Entry::new(self, event);

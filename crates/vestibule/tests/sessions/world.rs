@@ -18,7 +18,6 @@ use metrics::{
     Unit,
 };
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tempfile::TempDir;
 use tokio::{net::TcpListener, task::AbortHandle};
 use uuid::Uuid;
 use vestibule::{
@@ -30,6 +29,7 @@ use vestibule::{
     tenancy::TenantSpaces,
 };
 use vestibule_sandbox::Sandbox;
+use vestibule_testbed::Place;
 
 use crate::wire::{Answer, Wire};
 
@@ -42,7 +42,7 @@ pub(crate) struct World {
     pub(crate) acme: Uuid,
     pub(crate) globex: Uuid,
     sandbox: Sandbox,
-    directory: TempDir,
+    directory: Place,
     servers: Mutex<Vec<AbortHandle>>,
 }
 
@@ -62,12 +62,17 @@ impl World {
     pub(crate) async fn with(change: impl FnOnce(&mut DatabaseSettings)) -> Self {
         let sandbox = Sandbox::builder().start().await.unwrap();
         sandbox.add_demo_world();
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("vestibule.db");
+        let directory = Place::from_environment().await;
         let mut pairs = sandbox.environment();
-        pairs.push(("DATABASE_URL", format!("sqlite:{}", file.display())));
+        pairs.extend(directory.settings());
         let mut settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
         change(&mut settings.database);
+        let clock = Arc::new(SystemClock);
+        let accounts = Directory::migrate(&settings.database, clock.clone())
+            .await
+            .unwrap();
+        let spaces = TenantSpaces::open(&settings.database, &accounts, clock).unwrap();
+        spaces.prepare().await.unwrap();
         let builder = Vestibule::builder(settings.clone());
         let (vestibule, access) = builder.build_with_system_access().await.unwrap();
         vestibule
@@ -75,11 +80,6 @@ impl World {
             .await
             .unwrap();
 
-        let clock = Arc::new(SystemClock);
-        let accounts = Directory::open(&settings.database, clock.clone())
-            .await
-            .unwrap();
-        let spaces = TenantSpaces::open(&settings.database, &accounts, clock).unwrap();
         let acme = spaces.create_account("Acme", "tenant_acme").await.unwrap();
         let globex = spaces.create_account("Globex", "tenant_globex");
         let globex = globex.await.unwrap();
@@ -131,11 +131,8 @@ impl World {
 
     /// What everybody can see of an account's marks: those that were committed.
     pub(crate) async fn committed(&self, account: Uuid) -> Vec<String> {
-        let mut file = self.file(account).await;
-        sqlx::query_scalar("SELECT label FROM marks ORDER BY label")
-            .fetch_all(&mut file)
-            .await
-            .unwrap()
+        let sql = "SELECT label FROM {space}marks WHERE {own} ORDER BY label";
+        self.directory.texts(account, sql).await
     }
 
     /// Holds the account's write lock, as another process would, until it is dropped.
@@ -206,9 +203,10 @@ impl Marks {
     /// A mark that takes its time to be committed.
     pub(crate) async fn add_heavy(&self, label: &str) -> Result<(), SessionError> {
         self.0
-            .query("INSERT INTO marks (id, label, load) VALUES ($1, $2, zeroblob(8000000))")
+            .query("INSERT INTO marks (id, label, load) VALUES ($1, $2, $3)")
             .bind(Uuid::now_v7())
             .bind(label)
+            .bind(vec![0; 8_000_000])
             .execute()
             .await
             .map(drop)

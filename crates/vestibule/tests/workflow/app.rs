@@ -10,7 +10,6 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
 use vestibule::{
     Clock as _, Reason, Settings, Timestamp, Vestibule,
     clock::ManualClock,
@@ -19,6 +18,7 @@ use vestibule::{
     tenancy::TenantSpaces,
 };
 use vestibule_sandbox::{Endpoint, Sandbox, SigningKey, TokenBuilder};
+use vestibule_testbed::Place;
 
 use crate::{
     answer::Answer,
@@ -50,7 +50,7 @@ pub struct App {
     pub globex: Account,
     pub settings: Settings,
     tokens: AtomicU64,
-    _place: TempDir,
+    _place: Place,
 }
 
 type Before = Box<dyn FnOnce(&Sandbox)>;
@@ -98,20 +98,20 @@ impl Setup {
         if let Some(before) = self.before {
             before(&sandbox);
         }
-        let place = tempfile::tempdir().unwrap();
+        let place = Place::from_environment().await;
         let mut pairs: Vec<(&str, String)> = sandbox.environment();
-        let file = place.path().join("vestibule.db");
-        pairs.push(("DATABASE_URL", format!("sqlite:{}", file.display())));
+        pairs.extend(place.settings());
         for (name, value) in self.settings {
             pairs.push((name, value.replace("{url}", sandbox.url())));
         }
         let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
 
         let shared = Arc::new(clock.clone());
-        let directory = Directory::open(&settings.database, shared.clone())
+        let directory = Directory::migrate(&settings.database, shared.clone())
             .await
             .unwrap();
         let spaces = TenantSpaces::open(&settings.database, &directory, shared).unwrap();
+        spaces.prepare().await.unwrap();
         let acme = spaces.create_account("Acme", "tenant_acme").await.unwrap();
         let globex = spaces
             .create_account("Globex", "tenant_globex")

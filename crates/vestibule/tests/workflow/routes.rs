@@ -72,7 +72,8 @@ async fn add_note(
     text: Result<Json<String>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let Json(text) = text?;
-    let note = session.query("INSERT INTO notes (text) VALUES ($1)");
+    let note = session
+        .query("INSERT INTO notes (id, text) SELECT COALESCE(MAX(id), 0) + 1, $1 FROM notes");
     note.bind(text).execute().await?;
     Ok(StatusCode::CREATED)
 }
@@ -97,7 +98,7 @@ async fn activity_page(
 
 /// Writes, and comes to grief.
 async fn panicking(session: TenantSession) -> StatusCode {
-    let note = session.query("INSERT INTO notes (text) VALUES ('half done')");
+    let note = session.query("INSERT INTO notes (id, text) VALUES (1, 'half done')");
     note.execute().await.unwrap();
     panic!("this handler always does");
 }

@@ -123,7 +123,7 @@ async fn a_session_outside_of_a_request() {
     for (keep, text) in [(true, "kept"), (false, "not kept")] {
         let Notes(notes) = vestibule.get_repository(&ada).unwrap();
         let note = notes
-            .query("INSERT INTO notes (text) VALUES ($1)")
+            .query("INSERT INTO notes (id, text) SELECT COALESCE(MAX(id), 0) + 1, $1 FROM notes")
             .bind(text);
         note.execute().await.unwrap();
         let late = notes.clone();

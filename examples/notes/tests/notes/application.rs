@@ -9,7 +9,6 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use uuid::Uuid;
 use vestibule::{
     Settings, clock::SystemClock, settings::SettingsReader, store::Directory, tenancy::TenantSpaces,
@@ -19,7 +18,7 @@ use vestibule_sandbox::Sandbox;
 /// A database in a directory of its own, and the provider it belongs to.
 pub(crate) struct Place {
     sandbox: Sandbox,
-    directory: TempDir,
+    database: vestibule_testbed::Place,
 }
 
 /// The application, until it is dropped.
@@ -50,7 +49,7 @@ impl Place {
         sandbox.add_demo_world();
         Self {
             sandbox,
-            directory: tempfile::tempdir().unwrap(),
+            database: vestibule_testbed::Place::from_environment().await,
         }
     }
 
@@ -65,8 +64,7 @@ impl Place {
 
     fn environment(&self) -> Vec<(&'static str, String)> {
         let mut pairs = self.sandbox.environment();
-        let file = self.directory.path().join("vestibule.db");
-        pairs.push(("DATABASE_URL", format!("sqlite:{}", file.display())));
+        pairs.extend(self.database.settings());
         pairs
     }
 
@@ -74,8 +72,9 @@ impl Place {
     pub(crate) async fn add_account(&self, name: &str, tenant: &str, client: &str) -> Uuid {
         let settings = Settings::read(SettingsReader::from_pairs(self.environment())).unwrap();
         let (database, clock) = (settings.database, Arc::new(SystemClock));
-        let directory = Directory::open(&database, clock.clone()).await.unwrap();
+        let directory = Directory::migrate(&database, clock.clone()).await.unwrap();
         let spaces = TenantSpaces::open(&database, &directory, clock).unwrap();
+        spaces.prepare().await.unwrap();
         let account = spaces.create_account(name, tenant).await.unwrap();
         let registered = directory.add_client(account.id, client, "Robot", &[]);
         registered.await.unwrap();
@@ -86,7 +85,7 @@ impl Place {
 
     /// Where the account's data lies.
     pub(crate) fn file(&self, account: Uuid) -> PathBuf {
-        let tenants = self.directory.path().join("tenants");
+        let tenants = self.database.path().join("tenants");
         tenants.join(format!("{}.db", account.hyphenated()))
     }
 
@@ -96,7 +95,7 @@ impl Place {
             .env_clear()
             .envs(self.environment())
             .env("VESTIBULE_LISTEN", "127.0.0.1:0")
-            .current_dir(self.directory.path())
+            .current_dir(self.database.path())
             .stderr(Stdio::piped());
         command
     }

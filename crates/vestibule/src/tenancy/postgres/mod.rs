@@ -8,6 +8,7 @@
 //! | `migrating.rs` | how the application's migrations reach all spaces |
 //! | `tables.sql` | what makes an application's plain tables safe |
 
+mod exporting;
 mod making;
 mod migrating;
 mod space;

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::super::SessionError;
@@ -25,12 +25,20 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// cursors, settings, locks. Temporary tables cannot be made (`TEMPORARY` is not granted).
 const CLEAR: &str = "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()";
 
+const BACKEND: &str = "pg_catalog.pg_backend_pid() AS backend";
+
+/// Breaking a statement off may take this long; after that its own time limit ends it.
+const KILL: Duration = Duration::from_secs(1);
+
 /// A connection that sees no account until a transaction is begun for one.
 #[derive(Debug)]
 pub(in crate::tenancy) struct PostgresSpace {
     connection: PgConnection,
     server: Arc<Server>,
     tenancy: Tenancy,
+    /// The process on the server that has the transaction. A pooler may give every transaction
+    /// another one.
+    backend: Option<i32>,
 }
 
 impl PostgresSpace {
@@ -50,6 +58,7 @@ impl PostgresSpace {
             connection,
             server: Arc::clone(server),
             tenancy,
+            backend: None,
         };
         if let Some(account) = own_database_of {
             space.require_owner(account).await?;
@@ -90,12 +99,37 @@ impl PostgresSpace {
             return lost_or(error);
         }
         let batch = self.batch(account, limit);
-        match sqlx::raw_sql(AssertSqlSafe(batch))
-            .execute(&mut self.connection)
-            .await
-        {
-            Ok(_) => Ok(true),
+        let rows = sqlx::raw_sql(AssertSqlSafe(batch)).fetch_all(&mut self.connection);
+        match rows.await {
+            Ok(rows) => {
+                let backend = rows.last().map(|row| row.try_get("backend")).transpose()?;
+                self.backend = backend;
+                Ok(true)
+            }
             Err(error) => lost_or(error),
+        }
+    }
+
+    /// Ends what runs on the server, where closing the connection would not: PostgreSQL notices
+    /// that nobody waits for an answer only when it has one, and until then the transaction holds
+    /// its locks.
+    pub(in crate::tenancy) async fn kill(&self) {
+        let Some(backend) = self.backend else { return };
+        let killed = async {
+            let mut other = self.server.options().connect().await?;
+            // The process is still ours: our connection, which is open, has its transaction.
+            sqlx::query("SELECT pg_catalog.pg_terminate_backend($1)")
+                .persistent(false)
+                .bind(backend)
+                .execute(&mut other)
+                .await?;
+            close(other).await;
+            Ok::<_, sqlx::Error>(())
+        };
+        match tokio::time::timeout(KILL, killed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a statement could not be broken off"),
+            Err(_) => tracing::debug!("a statement could not be broken off in time"),
         }
     }
 
@@ -106,7 +140,7 @@ impl PostgresSpace {
         if self.tenancy == Tenancy::Database {
             return format!(
                 "{CLEAR}; BEGIN; SELECT {own}('search_path', {space}, true), \
-                 {own}('statement_timeout', '{limit}', true)"
+                 {own}('statement_timeout', '{limit}', true), {BACKEND}"
             );
         }
         // Other sessions of this login can read the beginning of a statement's text: the binding
@@ -115,7 +149,8 @@ impl PostgresSpace {
         let binding = self.server.signer().binding(account);
         format!(
             "/*{curtain}*/ {CLEAR}; BEGIN; SELECT {own}('vestibule.binding', '{binding}', true), \
-             {own}('search_path', {space}, true), {own}('statement_timeout', '{limit}', true)"
+             {own}('search_path', {space}, true), {own}('statement_timeout', '{limit}', true), \
+             {BACKEND}"
         )
     }
 
