@@ -1,0 +1,733 @@
+-- What makes an application's plain tables safe on PostgreSQL.
+--
+-- An application writes its migrations as if there were one account. After each of them, in the
+-- same transaction, the owner calls secure_rows, secure_space or secure_database. What they
+-- promise of a space, once they have returned:
+--
+--   row       every table has account_id, filled and checked by the database; a session bound to
+--             one account reads and writes that account's rows only, a session that is not bound
+--             none; every unique, primary, exclusion and foreign key holds within an account, so
+--             that neither an error nor a cascade tells of another one's rows.
+--   schema    the tables of one account's schema open for a session bound to this account only,
+--             whatever name they are called by.
+--   database  the application's login has what it needs there, and no more.
+--
+-- In all of them the login may read and write rows and use sequences; it owns nothing and may not
+-- truncate, reference or attach triggers. What a migration made that would go around this is
+-- refused (SQLSTATE VB002) with the name of the thing and what to write instead, and the
+-- transaction is to be rolled back. Calling them again changes nothing.
+--
+-- They do not defend against the owner: whoever has DATABASE_ADMIN_URL can undo all of it. They do
+-- not see what a migration made in another schema, but for what reaches into the space.
+--
+-- Run by the owner's login. PostgreSQL 14 or later.
+
+-- Refuses: one sentence, the thing and what to do.
+CREATE OR REPLACE FUNCTION vestibule.refuse(why text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'VB002', MESSAGE = why;
+END
+$function$;
+
+-- The objects of a kind in a schema. pg_class and pg_proc have no index that leads with the
+-- schema; pg_depend has, and thousands of schemas make the difference.
+CREATE OR REPLACE FUNCTION vestibule.objects_in(space oid, kind regclass) RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN coalesce(
+        (SELECT array_agg(d.objid) FROM pg_depend d
+         WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = space
+           AND d.classid = kind),
+        '{}'
+    );
+END
+$function$;
+
+-- The space's schema; refuses a schema or a login with which nothing below would hold.
+CREATE OR REPLACE FUNCTION vestibule.require_space(space name, login name) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    schema_oid oid;
+    schema_owner oid;
+    app record;
+BEGIN
+    SELECT n.oid, n.nspowner INTO schema_oid, schema_owner
+    FROM pg_namespace n WHERE n.nspname = space;
+    IF schema_oid IS NULL THEN
+        PERFORM vestibule.refuse(format('there is no schema %I', space));
+    END IF;
+    IF schema_owner <> current_user::regrole THEN
+        PERFORM vestibule.refuse(format(
+            'the schema %I belongs to %s: it must belong to %I, which runs the migrations',
+            space, schema_owner::regrole, current_user));
+    END IF;
+    SELECT r.oid, r.rolsuper, r.rolbypassrls INTO app FROM pg_roles r WHERE r.rolname = login;
+    IF app.oid IS NULL THEN
+        PERFORM vestibule.refuse(format('there is no login %I: create it first', login));
+    END IF;
+    IF app.rolsuper OR app.rolbypassrls THEN
+        PERFORM vestibule.refuse(format(
+            'the application''s login %I is a superuser or has BYPASSRLS, and would see the rows '
+            'of all accounts: give DATABASE_URL a plain login', login));
+    END IF;
+    IF pg_has_role(app.oid, schema_owner, 'MEMBER') THEN
+        PERFORM vestibule.refuse(format(
+            'the application''s login %I is, or is a member of, %I, which owns the tables: give '
+            'DATABASE_URL a login that owns nothing', login, current_user));
+    END IF;
+    RETURN schema_oid;
+END
+$function$;
+
+-- What a migration made that a space may not hold, as one sentence; NULL where there is nothing.
+-- `tenancy` is row, schema or database.
+CREATE OR REPLACE FUNCTION vestibule.first_refusal(
+    space oid, relations oid[], functions oid[], tenancy text
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    me oid := current_user::regrole;
+    why text;
+BEGIN
+    SELECT problem INTO why FROM (
+        SELECT CASE
+            WHEN c.relkind NOT IN ('r', 'p', 'v', 'm', 'f', 'S') THEN NULL
+            WHEN e.extname IS NOT NULL AND tenancy <> 'database' THEN format(
+                '%I belongs to the extension %I: create the extension in a schema of its own',
+                c.relname, e.extname)
+            WHEN e.extname IS NOT NULL THEN NULL
+            WHEN c.relowner <> me THEN format(
+                '%I belongs to %s: leave what migrations make to %s, which runs them',
+                c.relname, c.relowner::regrole, me::regrole)
+            WHEN tenancy = 'database' THEN NULL
+            WHEN c.relkind = 'm' THEN format(
+                'the materialized view %I holds rows that no policy protects: write a view, or a '
+                'table that the application fills', c.relname)
+            WHEN c.relkind = 'f' THEN format(
+                'the foreign table %I reaches outside of the account''s space: leave it out',
+                c.relname)
+            WHEN c.reloftype <> 0 AND tenancy = 'row' THEN format(
+                'the table %I is of a type, and can be given no column account_id: write its '
+                'columns out', c.relname)
+        END AS problem
+        FROM pg_class c
+        LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+            AND d.objsubid = 0 AND d.deptype = 'e'
+        LEFT JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE c.oid = ANY (relations)
+        UNION ALL
+        SELECT CASE
+            WHEN p.prosecdef AND tenancy <> 'database' THEN format(
+                'the function %I is SECURITY DEFINER, and would run with the rights of the '
+                'tables'' owner: write SECURITY INVOKER', p.proname)
+            WHEN p.proowner <> me AND d.objid IS NULL THEN format(
+                'the function %I belongs to %s: leave what migrations make to %s, which runs them',
+                p.proname, p.proowner::regrole, me::regrole)
+        END
+        FROM pg_proc p
+        LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+            AND d.deptype = 'e'
+        WHERE p.oid = ANY (functions)
+        UNION ALL
+        -- Of what follows, nothing matters in a database of the account's own.
+        SELECT format(
+            'the extension %I was created in the account''s schema, and there can be one in the '
+            'database only: create it beforehand in a schema of its own, and name things in it '
+            'with that schema', e.extname)
+        FROM pg_depend d JOIN pg_extension e ON e.oid = d.objid
+        WHERE tenancy = 'schema' AND d.refclassid = 'pg_namespace'::regclass
+          AND d.refobjid = space AND d.classid = 'pg_extension'::regclass
+        UNION ALL
+        SELECT format(
+            'the table %I has the rule %I, which runs with the rights of the table''s owner: '
+            'write a trigger', c.relname, r.rulename)
+        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+        WHERE tenancy <> 'database' AND r.ev_class = ANY (relations) AND r.rulename <> '_RETURN'
+        UNION ALL
+        SELECT format(
+            'the trigger %I of %I calls %s, which is not in the account''s space: create the '
+            'function in the migration, without a schema''s name',
+            t.tgname, c.relname, t.tgfoid::regproc)
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE tenancy <> 'database' AND t.tgrelid = ANY (relations) AND NOT t.tgisinternal
+          AND p.pronamespace NOT IN (space, 'pg_catalog'::regnamespace)
+          AND (p.prosecdef OR NOT EXISTS (
+              SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
+                AND d.objid = p.oid AND d.deptype = 'e'))
+        UNION ALL
+        SELECT format(
+            'the foreign key %I of %I references %s, which is not in the account''s space: '
+            'reference a table that a migration made, or leave the key out',
+            k.conname, c.relname, k.confrelid::regclass)
+        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+        WHERE tenancy <> 'database' AND k.conrelid = ANY (relations) AND k.contype = 'f'
+          AND k.confrelid <> ALL (relations)
+        UNION ALL
+        SELECT format(
+            'the table %s inherits from, or is a partition of, %s, and only one of them is in the '
+            'account''s space: keep both there', i.inhrelid::regclass, i.inhparent::regclass)
+        FROM pg_inherits i
+        WHERE tenancy <> 'database'
+          AND (i.inhrelid = ANY (relations) AND i.inhparent <> ALL (relations)
+               OR i.inhparent = ANY (relations) AND i.inhrelid <> ALL (relations))
+        UNION ALL
+        SELECT format(
+            'the policy %I of %I is permissive, and would open the table to other accounts: write '
+            'AS RESTRICTIVE', p.polname, c.relname)
+        FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+        WHERE tenancy <> 'database' AND p.polrelid = ANY (relations) AND p.polpermissive
+          AND p.polname <> 'vestibule_account'
+    ) found
+    WHERE problem IS NOT NULL LIMIT 1;
+    IF why IS NOT NULL OR tenancy = 'database'
+        OR current_setting('server_version_num')::int >= 150000 THEN
+        RETURN why;
+    END IF;
+    -- Before 15 a view always reads with the rights of its owner.
+    IF EXISTS (SELECT FROM pg_roles r WHERE r.oid = me AND (r.rolsuper OR r.rolbypassrls)) THEN
+        SELECT format(
+            'the view %I would show the rows of all accounts, as %s is a superuser or has '
+            'BYPASSRLS: run migrations as a plain login, or use PostgreSQL 15',
+            c.relname, me::regrole) INTO why
+        FROM pg_class c WHERE c.oid = ANY (relations) AND c.relkind = 'v' LIMIT 1;
+    ELSE
+        SELECT format(
+            'the view %I reads %s, which is not in the account''s space: read tables that '
+            'migrations made, or use PostgreSQL 15', c.relname, d.refobjid::regclass) INTO why
+        FROM pg_class c
+        JOIN pg_rewrite r ON r.ev_class = c.oid
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+            AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> ALL (relations)
+        JOIN pg_class o ON o.oid = d.refobjid
+            AND o.relnamespace NOT IN (
+                'pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+        WHERE c.oid = ANY (relations) AND c.relkind = 'v' LIMIT 1;
+    END IF;
+    RETURN why;
+END
+$function$;
+
+-- Gives the login what it needs on the space's relations, and takes the rest from it and from
+-- PUBLIC. Touches what is not so yet only.
+CREATE OR REPLACE FUNCTION vestibule.grant_login(
+    space name, relations oid[], login name, tenancy text
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    app oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = login);
+    batch record;
+    why text;
+BEGIN
+    IF (SELECT NOT coalesce(bool_or(a.grantee = app), false)
+            OR bool_or(a.grantee = 0
+                OR a.grantee = app AND (a.privilege_type <> 'USAGE' OR a.is_grantable))
+        FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a
+        WHERE n.nspname = space) THEN
+        EXECUTE format('REVOKE ALL ON SCHEMA %1$I FROM PUBLIC, %2$I', space, login);
+        EXECUTE format('GRANT USAGE ON SCHEMA %1$I TO %2$I', space, login);
+    END IF;
+    FOR batch IN
+        SELECT r.kind, r.wanted, bool_or(r.too_much) AS too_much,
+            string_agg(format('%I.%I', space, r.relname), ', ') AS names
+        FROM (
+            SELECT c.relname, w.kind, w.wanted, h.held,
+                coalesce(h.open, false) OR NOT coalesce(h.held <@ w.wanted, true)
+                    OR EXISTS (SELECT FROM pg_attribute t
+                        CROSS JOIN LATERAL aclexplode(t.attacl) a
+                        WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL
+                          AND a.grantee IN (0, app)) AS too_much
+            FROM pg_class c
+            CROSS JOIN LATERAL (
+                SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+                    CASE
+                        WHEN c.relkind = 'S' THEN '{USAGE}'
+                        WHEN c.relkind = 'm' OR c.relkind = 'r'
+                            AND c.relname IN ('vestibule_account', 'vestibule_migrations')
+                            THEN '{SELECT}'
+                        -- The bits of the commands: 4 for UPDATE, 8 for INSERT, 16 for DELETE.
+                        WHEN c.relkind = 'v' THEN array_remove(ARRAY[
+                            CASE WHEN pg_relation_is_updatable(c.oid, true) & 16 > 0
+                                THEN 'DELETE' END,
+                            CASE WHEN pg_relation_is_updatable(c.oid, true) & 8 > 0
+                                THEN 'INSERT' END,
+                            'SELECT',
+                            CASE WHEN pg_relation_is_updatable(c.oid, true) & 4 > 0
+                                THEN 'UPDATE' END], NULL)
+                        ELSE '{DELETE,INSERT,SELECT,UPDATE}'
+                    END::text[] AS wanted
+            ) w
+            CROSS JOIN LATERAL (
+                SELECT array_agg(a.privilege_type ORDER BY a.privilege_type)
+                        FILTER (WHERE a.grantee = app) AS held,
+                    bool_or(a.grantee = 0 OR a.grantee = app AND a.is_grantable) AS open
+                FROM aclexplode(c.relacl) a
+            ) h
+            WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+              AND c.relowner = current_user::regrole
+        ) r
+        WHERE r.too_much OR r.held IS DISTINCT FROM r.wanted
+        GROUP BY r.kind, r.wanted
+    LOOP
+        IF batch.too_much THEN
+            EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC, %I',
+                batch.kind, batch.names, login);
+        END IF;
+        EXECUTE format('GRANT %s ON %s %s TO %I',
+            array_to_string(batch.wanted, ', '), batch.kind, batch.names, login);
+    END LOOP;
+    -- What was granted by others, or to a role that the login is a member of.
+    SELECT format(
+        'the login %I may %s %I because of what was granted to %s: take that back',
+        login, a.privilege_type, c.relname, a.grantee::regrole) INTO why
+    FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+    WHERE c.oid = ANY (relations) AND a.grantee NOT IN (0, c.relowner)
+      AND a.privilege_type IN ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+      AND pg_has_role(app, a.grantee, 'MEMBER')
+    LIMIT 1;
+    IF why IS NOT NULL THEN
+        PERFORM vestibule.refuse(why);
+    END IF;
+END
+$function$;
+
+-- Views read with the rights of whoever asks, so that the policies are his.
+CREATE OR REPLACE FUNCTION vestibule.secure_views(space name, relations oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    view name;
+BEGIN
+    IF current_setting('server_version_num')::int < 150000 THEN
+        RETURN;
+    END IF;
+    FOR view IN
+        SELECT c.relname FROM pg_class c
+        WHERE c.oid = ANY (relations) AND c.relkind = 'v'
+          AND NOT coalesce('security_invoker=true' = ANY (c.reloptions), false)
+    LOOP
+        EXECUTE format('ALTER VIEW %I.%I SET (security_invoker = true)', space, view);
+    END LOOP;
+END
+$function$;
+
+-- Puts the one policy of ours on every table that lacks it or has it in another form, and makes
+-- it bind the tables' owner too. `condition` is the policy, `printed` is how PostgreSQL prints it.
+CREATE OR REPLACE FUNCTION vestibule.secure_with_policy(
+    space name, tables oid[], condition text, printed text
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN
+        SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced,
+            p.oid IS NOT NULL AS known,
+            coalesce(p.polcmd = '*' AND p.polpermissive AND p.polroles = '{0}'
+                AND pg_get_expr(p.polqual, p.polrelid) = printed
+                AND pg_get_expr(p.polwithcheck, p.polrelid) = printed, false) AS right_policy
+        FROM pg_class c
+        LEFT JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'vestibule_account'
+        WHERE c.oid = ANY (tables)
+    LOOP
+        IF NOT one.forced THEN
+            EXECUTE format(
+                'ALTER TABLE %I.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY',
+                space, one.relname);
+        END IF;
+        IF one.right_policy THEN
+            CONTINUE;
+        END IF;
+        IF one.known THEN
+            EXECUTE format('DROP POLICY vestibule_account ON %I.%I', space, one.relname);
+        END IF;
+        EXECUTE format(
+            'CREATE POLICY vestibule_account ON %1$I.%2$I FOR ALL TO PUBLIC '
+            'USING (%3$s) WITH CHECK (%3$s)', space, one.relname, condition);
+    END LOOP;
+END
+$function$;
+
+-- row: before migrations, in their transaction. The owner's migrations see all accounts' rows
+-- until secure_rows.
+CREATE OR REPLACE FUNCTION vestibule.open_rows(space name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    one name;
+BEGIN
+    FOR one IN
+        SELECT c.relname FROM pg_class c
+        WHERE c.oid = ANY (vestibule.objects_in(
+                (SELECT n.oid FROM pg_namespace n WHERE n.nspname = space), 'pg_class'))
+          AND c.relkind IN ('r', 'p') AND c.relforcerowsecurity
+    LOOP
+        EXECUTE format('ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY', space, one);
+    END LOOP;
+END
+$function$;
+
+-- row: gives account_id to the tables that lack it.
+CREATE OR REPLACE FUNCTION vestibule.add_account_columns(space name, tables oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    one record;
+    filled boolean;
+BEGIN
+    FOR one IN
+        SELECT c.relname, c.relforcerowsecurity FROM pg_class c
+        WHERE c.oid = ANY (tables)
+          AND NOT EXISTS (SELECT FROM pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attname = 'account_id')
+          -- What inherits gets the column with its parent.
+          AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid)
+        ORDER BY c.oid
+    LOOP
+        IF one.relforcerowsecurity THEN
+            EXECUTE format('ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY', space, one.relname);
+        END IF;
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I)', space, one.relname) INTO filled;
+        IF filled THEN
+            PERFORM vestibule.refuse(format(
+                'the new table %I holds rows, and in a table that all accounts share they would '
+                'be nobody''s: fill it from the application', one.relname));
+        END IF;
+        -- The default comes second, or it would be asked for the rows that are there.
+        EXECUTE format(
+            'ALTER TABLE %I.%I ADD COLUMN account_id uuid NOT NULL, '
+            'ALTER COLUMN account_id SET DEFAULT vestibule.bound_account()', space, one.relname);
+    END LOOP;
+    FOR one IN
+        SELECT c.relname, a.attnotnull, a.atttypid = 'uuid'::regtype
+                AND a.attgenerated = '' AND a.attidentity = '' AS usable,
+            coalesce(pg_get_expr(d.adbin, d.adrelid) = 'vestibule.bound_account()', false)
+                AS filled,
+            c.relname = 'vestibule_account' OR a.attinhcount > 0 OR EXISTS (
+                SELECT FROM pg_policy p
+                WHERE p.polrelid = c.oid AND p.polname = 'vestibule_account') AS known
+        FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'account_id'
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.oid = ANY (tables)
+    LOOP
+        IF NOT one.known AND NOT (one.usable AND one.filled AND one.attnotnull) THEN
+            PERFORM vestibule.refuse(format(
+                'the table %I has a column account_id of its own, which is the name of the column '
+                'that says whose a row is: name it otherwise', one.relname));
+        END IF;
+        IF NOT one.usable THEN
+            PERFORM vestibule.refuse(format(
+                'a migration changed the column account_id of the table %I, which says whose a '
+                'row is: leave it as it was', one.relname));
+        END IF;
+        IF NOT one.attnotnull THEN
+            EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN account_id SET NOT NULL',
+                space, one.relname);
+        END IF;
+        IF NOT one.filled THEN
+            EXECUTE format('ALTER TABLE %I.%I ALTER COLUMN account_id '
+                'SET DEFAULT vestibule.bound_account()', space, one.relname);
+        END IF;
+    END LOOP;
+END
+$function$;
+
+-- row: puts account_id first in every unique, primary and exclusion key, and in both sides of
+-- every foreign key.
+CREATE OR REPLACE FUNCTION vestibule.rebuild_keys(space name, tables oid[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    version int := current_setting('server_version_num')::int;
+    foreign_keys text[] := '{}';
+    actions jsonb := '{"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL",
+        "d": "SET DEFAULT"}';
+    one record;
+    head text;
+    new_head text;
+    rest text;
+    drop_it text;
+BEGIN
+    -- A foreign key needs the unique key that it references: it goes first and comes last.
+    FOR one IN
+        SELECT k.conname, c.relname, f.relname AS target, k.confupdtype, k.confdeltype,
+            k.confmatchtype, k.condeferrable, k.condeferred, k.convalidated,
+            side.columns, side.target_columns, side.all_filled, side.has_account,
+            side.count,
+            -- These columns are newer than 14.
+            coalesce((to_jsonb(k) ->> 'conperiod')::boolean, false) AS period,
+            coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true) AS enforced,
+            (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY s.place)
+             FROM jsonb_array_elements_text(nullif(to_jsonb(k) -> 'confdelsetcols', 'null'))
+                 WITH ORDINALITY s (number, place)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = s.number::int2
+            ) AS cleared
+        FROM pg_constraint k
+        JOIN pg_class c ON c.oid = k.conrelid
+        JOIN pg_class f ON f.oid = k.confrelid
+        CROSS JOIN LATERAL (
+            SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY u.place) AS columns,
+                string_agg(quote_ident(b.attname), ', ' ORDER BY u.place) AS target_columns,
+                bool_and(a.attnotnull) AS all_filled, count(*) AS count,
+                bool_or(a.attname = 'account_id' AND b.attname = 'account_id') AS paired,
+                bool_or(a.attname = 'account_id' OR b.attname = 'account_id') AS has_account
+            FROM unnest(k.conkey, k.confkey) WITH ORDINALITY u (here, there, place)
+            JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.here
+            JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.there
+        ) side
+        WHERE k.contype = 'f' AND k.conrelid = ANY (tables) AND k.conparentid = 0
+          AND NOT side.paired
+        ORDER BY k.oid
+    LOOP
+        head := format('the foreign key %I of %I', one.conname, one.relname);
+        IF one.has_account THEN
+            PERFORM vestibule.refuse(head || ' mixes account_id with another column: leave '
+                'account_id out, it is added');
+        END IF;
+        IF one.period THEN
+            PERFORM vestibule.refuse(head || ' is over a PERIOD, which cannot be kept within an '
+                'account: leave it out');
+        END IF;
+        IF one.confupdtype IN ('n', 'd') THEN
+            PERFORM vestibule.refuse(head || format(' says ON UPDATE %s, which would also clear '
+                'account_id: write ON UPDATE CASCADE or NO ACTION', actions ->> one.confupdtype));
+        END IF;
+        IF one.confdeltype IN ('n', 'd') AND version < 150000 THEN
+            PERFORM vestibule.refuse(head || format(' says ON DELETE %s, which before PostgreSQL '
+                '15 would also clear account_id: write ON DELETE CASCADE or NO ACTION, or use '
+                'PostgreSQL 15', actions ->> one.confdeltype));
+        END IF;
+        -- account_id is never empty: MATCH FULL would then refuse rows where all else is. Of one
+        -- column, or of columns that are never empty, MATCH SIMPLE says the same.
+        IF one.confmatchtype = 'f' AND one.count > 1 AND NOT one.all_filled THEN
+            PERFORM vestibule.refuse(head || ' says MATCH FULL over columns that may be empty: '
+                'write MATCH SIMPLE, and a CHECK that all or none of them are empty');
+        END IF;
+        foreign_keys := foreign_keys || (format(
+            'ALTER TABLE %I.%I ADD CONSTRAINT %I FOREIGN KEY (account_id, %s) '
+            'REFERENCES %I.%I (account_id, %s) ON UPDATE %s ON DELETE %s',
+            space, one.relname, one.conname, one.columns, space, one.target, one.target_columns,
+            actions ->> one.confupdtype, actions ->> one.confdeltype)
+            || CASE WHEN one.confdeltype IN ('n', 'd')
+                THEN format(' (%s)', coalesce(one.cleared, one.columns)) ELSE '' END
+            || CASE WHEN one.condeferrable THEN ' DEFERRABLE' ELSE '' END
+            || CASE WHEN one.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END
+            || CASE WHEN NOT one.enforced THEN ' NOT ENFORCED'
+                WHEN NOT one.convalidated THEN ' NOT VALID' ELSE '' END);
+        EXECUTE format('ALTER TABLE %I.%I DROP CONSTRAINT %I',
+            space, one.relname, one.conname);
+    END LOOP;
+
+    FOR one IN
+        SELECT c.relname, i.relname AS index, x.indisreplident, x.indisclustered,
+            k.conname, k.contype, am.amname,
+            coalesce((to_jsonb(k) ->> 'conperiod')::boolean, false) AS period,
+            i.relkind = 'I' AS partitioned,
+            pg_get_indexdef(i.oid) AS definition, pg_get_constraintdef(k.oid) AS constraint,
+            EXISTS (SELECT FROM pg_opclass o WHERE o.opcmethod = i.relam
+                AND o.opcintype = 'uuid'::regtype AND o.opcdefault) AS can
+        FROM pg_index x
+        JOIN pg_class c ON c.oid = x.indrelid
+        JOIN pg_class i ON i.oid = x.indexrelid
+        JOIN pg_am am ON am.oid = i.relam
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'account_id'
+        LEFT JOIN pg_constraint k ON k.conindid = i.oid AND k.conrelid = c.oid
+            AND k.contype IN ('p', 'u', 'x')
+        WHERE x.indrelid = ANY (tables) AND (x.indisunique OR x.indisexclusion)
+          AND NOT i.relispartition
+          AND a.attnum <> ALL ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+        ORDER BY i.oid
+    LOOP
+        IF one.period THEN
+            PERFORM vestibule.refuse(format('the key %I of %I is WITHOUT OVERLAPS, which cannot '
+                'be kept within an account: leave it out', one.index, one.relname));
+        END IF;
+        IF NOT one.can THEN
+            PERFORM vestibule.refuse(format('the exclusion constraint %I of %I would hold across '
+                'accounts: create the extension btree_gist beforehand, write a unique key, or '
+                'leave it out', one.index, one.relname));
+        END IF;
+        -- Where the columns begin: nothing but fixed words and names stands before it.
+        IF one.conname IS NOT NULL THEN
+            rest := one.constraint;
+            head := CASE
+                WHEN one.contype = 'p' THEN 'PRIMARY KEY ('
+                WHEN one.contype = 'x' THEN format('EXCLUDE USING %I (', one.amname)
+                WHEN starts_with(rest, 'UNIQUE NULLS') THEN 'UNIQUE NULLS NOT DISTINCT ('
+                ELSE 'UNIQUE ('
+            END;
+            new_head := format('ALTER TABLE %I.%I ADD CONSTRAINT %I ',
+                space, one.relname, one.conname) || head;
+            drop_it := format('ALTER TABLE %I.%I DROP CONSTRAINT %I',
+                space, one.relname, one.conname);
+        ELSE
+            rest := one.definition;
+            new_head := format('CREATE UNIQUE INDEX %I ON %I.%I USING %I (',
+                one.index, space, one.relname, one.amname);
+            -- On a partitioned table it is printed with ONLY, and means its partitions too.
+            head := CASE WHEN one.partitioned
+                THEN format('CREATE UNIQUE INDEX %I ON ONLY %I.%I USING %I (',
+                    one.index, space, one.relname, one.amname)
+                ELSE new_head END;
+            drop_it := format('DROP INDEX %I.%I', space, one.index);
+        END IF;
+        IF NOT starts_with(rest, head) THEN
+            PERFORM vestibule.refuse(format('the key %I of %I is of a form that is not known '
+                'here: %s', one.index, one.relname, rest));
+        END IF;
+        rest := new_head
+            || CASE WHEN one.contype = 'x' THEN 'account_id WITH =, ' ELSE 'account_id, ' END
+            || substr(rest, length(head) + 1);
+        BEGIN
+            EXECUTE drop_it;
+            EXECUTE rest;
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+            PERFORM vestibule.refuse(format('something depends on the key %I of %I, which is to '
+                'be kept within each account (a foreign key from elsewhere, or a view that groups '
+                'by it alone: name all its columns in GROUP BY)', one.index, one.relname));
+        END;
+        IF one.indisreplident THEN
+            EXECUTE format('ALTER TABLE %I.%I REPLICA IDENTITY USING INDEX %I',
+                space, one.relname, one.index);
+        END IF;
+        IF one.indisclustered THEN
+            EXECUTE format('ALTER TABLE %I.%I CLUSTER ON %I', space, one.relname, one.index);
+        END IF;
+    END LOOP;
+
+    -- The rows that are there are checked as the owner sees them: all accounts'.
+    IF foreign_keys <> '{}' THEN
+        PERFORM vestibule.open_rows(space);
+    END IF;
+    FOREACH rest IN ARRAY foreign_keys LOOP
+        EXECUTE rest;
+    END LOOP;
+
+    FOR one IN
+        SELECT c.relname FROM pg_class c
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'account_id'
+        WHERE c.oid = ANY (tables) AND NOT EXISTS (
+            SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indkey[0] = a.attnum
+              AND x.indpred IS NULL AND x.indisvalid)
+        -- Parents first: an index of theirs comes to their partitions too.
+        ORDER BY c.relkind = 'r', c.oid
+    LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid
+            JOIN pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'account_id'
+            WHERE c.relname = one.relname AND n.nspname = space
+              AND x.indkey[0] = a.attnum AND x.indpred IS NULL AND x.indisvalid) THEN
+            EXECUTE format('CREATE INDEX ON %I.%I (account_id)', space, one.relname);
+        END IF;
+    END LOOP;
+END
+$function$;
+
+-- row: after a migration, in its transaction.
+CREATE OR REPLACE FUNCTION vestibule.secure_rows(space name, login name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    schema_oid oid := vestibule.require_space(space, login);
+    relations oid[];
+    tables oid[];
+    why text;
+BEGIN
+    -- What a deferred constraint has still to check would stop ALTER TABLE.
+    SET CONSTRAINTS ALL IMMEDIATE;
+    relations := vestibule.objects_in(schema_oid, 'pg_class');
+    why := vestibule.first_refusal(
+        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'row');
+    IF why IS NOT NULL THEN
+        PERFORM vestibule.refuse(why);
+    END IF;
+    tables := coalesce(
+        (SELECT array_agg(c.oid) FROM pg_class c
+         WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p')
+           AND c.relname <> 'vestibule_migrations'),
+        '{}');
+    PERFORM vestibule.add_account_columns(space, tables);
+    PERFORM vestibule.rebuild_keys(space, tables);
+    PERFORM vestibule.secure_with_policy(space, tables,
+        'account_id = (SELECT vestibule.bound_account())',
+        '(account_id = ( SELECT vestibule.bound_account() AS bound_account))');
+    PERFORM vestibule.secure_views(space, relations);
+    PERFORM vestibule.grant_login(space, relations, login, 'row');
+END
+$function$;
+
+-- schema: after a migration of one account, in its transaction.
+CREATE OR REPLACE FUNCTION vestibule.secure_space(space name, account uuid, login name)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    schema_oid oid := vestibule.require_space(space, login);
+    relations oid[] := vestibule.objects_in(schema_oid, 'pg_class');
+    why text;
+BEGIN
+    SET CONSTRAINTS ALL IMMEDIATE;
+    why := vestibule.first_refusal(
+        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'schema');
+    IF why IS NOT NULL THEN
+        PERFORM vestibule.refuse(why);
+    END IF;
+    PERFORM vestibule.secure_with_policy(space,
+        (SELECT array_agg(c.oid) FROM pg_class c
+         WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p')),
+        format('%L::uuid = (SELECT vestibule.bound_account())', account),
+        format('(%L::uuid = ( SELECT vestibule.bound_account() AS bound_account))', account));
+    PERFORM vestibule.secure_views(space, relations);
+    PERFORM vestibule.grant_login(space, relations, login, 'schema');
+END
+$function$;
+
+-- schema, on a Citus cluster, where policies are left out: what holds there is search_path.
+CREATE OR REPLACE FUNCTION vestibule.secure_space_without_policies(space name, login name)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    schema_oid oid := vestibule.require_space(space, login);
+    relations oid[] := vestibule.objects_in(schema_oid, 'pg_class');
+    why text;
+BEGIN
+    why := vestibule.first_refusal(
+        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'schema');
+    IF why IS NOT NULL THEN
+        PERFORM vestibule.refuse(why);
+    END IF;
+    PERFORM vestibule.secure_views(space, relations);
+    PERFORM vestibule.grant_login(space, relations, login, 'schema');
+END
+$function$;
+
+-- database: after a migration of one account, in its transaction.
+CREATE OR REPLACE FUNCTION vestibule.secure_database(space name, login name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    schema_oid oid := vestibule.require_space(space, login);
+    relations oid[] := vestibule.objects_in(schema_oid, 'pg_class');
+    why text;
+BEGIN
+    why := vestibule.first_refusal(
+        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'database');
+    IF why IS NOT NULL THEN
+        PERFORM vestibule.refuse(why);
+    END IF;
+    PERFORM vestibule.grant_login(space, relations, login, 'database');
+END
+$function$;
+
+-- Only the owner calls these.
+DO $block$
+DECLARE
+    one regprocedure;
+BEGIN
+    FOR one IN
+        SELECT p.oid FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace = 'vestibule'::pg_catalog.regnamespace
+          AND p.proname IN ('refuse', 'objects_in', 'require_space', 'first_refusal',
+              'grant_login', 'secure_views', 'secure_with_policy', 'open_rows',
+              'add_account_columns', 'rebuild_keys', 'secure_rows', 'secure_space',
+              'secure_space_without_policies', 'secure_database', 'audit_tables')
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', one);
+    END LOOP;
+END
+$block$;
