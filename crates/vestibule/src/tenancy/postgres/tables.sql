@@ -80,121 +80,172 @@ BEGIN
 END
 $function$;
 
--- What a migration made that a space may not hold, as one sentence; NULL where there is nothing.
--- `tenancy` is row, schema or database.
-CREATE OR REPLACE FUNCTION vestibule.first_refusal(
+-- What a space may not hold, by name, with one sentence for whoever wrote it. `tenancy` is row,
+-- schema or database.
+CREATE OR REPLACE FUNCTION vestibule.refusals(
     space oid, relations oid[], functions oid[], tenancy text
-) RETURNS text
+) RETURNS TABLE (finding text, object text, why text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     me oid := current_user::regrole;
-    why text;
+    version int := current_setting('server_version_num')::int;
+    -- The owner's rights would show the rows of all accounts.
+    i_bypass boolean := (SELECT r.rolsuper OR r.rolbypassrls FROM pg_roles r WHERE r.oid = me);
 BEGIN
-    SELECT problem INTO why FROM (
-        SELECT CASE
-            WHEN c.relkind NOT IN ('r', 'p', 'v', 'm', 'f', 'S') THEN NULL
-            WHEN e.extname IS NOT NULL AND tenancy <> 'database' THEN format(
-                '%I belongs to the extension %I: create the extension in a schema of its own',
-                c.relname, e.extname)
-            WHEN e.extname IS NOT NULL THEN NULL
-            WHEN c.relowner <> me THEN format(
-                '%I belongs to %s: leave what migrations make to %s, which runs them',
-                c.relname, c.relowner::regrole, me::regrole)
-            WHEN tenancy = 'database' THEN NULL
-            WHEN c.relkind = 'm' THEN format(
-                'the materialized view %I holds rows that no policy protects: write a view, or a '
-                'table that the application fills', c.relname)
-            WHEN c.relkind = 'f' THEN format(
-                'the foreign table %I reaches outside of the account''s space: leave it out',
-                c.relname)
-            WHEN c.reloftype <> 0 AND tenancy = 'row' THEN format(
-                'the table %I is of a type, and can be given no column account_id: write its '
-                'columns out', c.relname)
-        END AS problem
-        FROM pg_class c
-        LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
-            AND d.objsubid = 0 AND d.deptype = 'e'
-        LEFT JOIN pg_extension e ON e.oid = d.refobjid
-        WHERE c.oid = ANY (relations)
+    RETURN QUERY
+    SELECT f.finding, c.relname::text, f.why
+    FROM pg_class c
+    LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+        AND d.objsubid = 0 AND d.deptype = 'e'
+    LEFT JOIN pg_extension e ON e.oid = d.refobjid
+    CROSS JOIN LATERAL (
+        SELECT 'extension', format(
+            '%I belongs to the extension %I: create the extension in a schema of its own',
+            c.relname, e.extname)
+        WHERE e.extname IS NOT NULL AND tenancy <> 'database'
         UNION ALL
-        SELECT CASE
-            WHEN p.prosecdef AND tenancy <> 'database' THEN format(
-                'the function %I is SECURITY DEFINER, and would run with the rights of the '
-                'tables'' owner: write SECURITY INVOKER', p.proname)
-            WHEN p.proowner <> me AND d.objid IS NULL THEN format(
-                'the function %I belongs to %s: leave what migrations make to %s, which runs them',
-                p.proname, p.proowner::regrole, me::regrole)
-        END
-        FROM pg_proc p
-        LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
-            AND d.deptype = 'e'
-        WHERE p.oid = ANY (functions)
+        SELECT 'not_owned', format(
+            '%I belongs to %s: leave what migrations make to %s, which runs them',
+            c.relname, c.relowner::regrole, me::regrole)
+        WHERE e.extname IS NULL AND c.relowner <> me
         UNION ALL
-        -- Of what follows, nothing matters in a database of the account's own.
-        SELECT format(
-            'the extension %I was created in the account''s schema, and there can be one in the '
-            'database only: create it beforehand in a schema of its own, and name things in it '
-            'with that schema', e.extname)
-        FROM pg_depend d JOIN pg_extension e ON e.oid = d.objid
-        WHERE tenancy = 'schema' AND d.refclassid = 'pg_namespace'::regclass
-          AND d.refobjid = space AND d.classid = 'pg_extension'::regclass
+        SELECT 'materialized_view', format(
+            'the materialized view %I holds rows that no policy protects: write a view, or a '
+            'table that the application fills', c.relname)
+        WHERE c.relkind = 'm' AND tenancy <> 'database'
         UNION ALL
-        SELECT format(
-            'the table %I has the rule %I, which runs with the rights of the table''s owner: '
-            'write a trigger', c.relname, r.rulename)
-        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-        WHERE tenancy <> 'database' AND r.ev_class = ANY (relations) AND r.rulename <> '_RETURN'
+        SELECT 'foreign_table', format(
+            'the foreign table %I reaches outside of the account''s space: leave it out',
+            c.relname)
+        WHERE c.relkind = 'f' AND tenancy <> 'database'
         UNION ALL
-        SELECT format(
-            'the trigger %I of %I calls %s, which is not in the account''s space: create the '
-            'function in the migration, without a schema''s name',
-            t.tgname, c.relname, t.tgfoid::regproc)
-        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
-        WHERE tenancy <> 'database' AND t.tgrelid = ANY (relations) AND NOT t.tgisinternal
-          AND p.pronamespace NOT IN (space, 'pg_catalog'::regnamespace)
-          AND (p.prosecdef OR NOT EXISTS (
-              SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
-                AND d.objid = p.oid AND d.deptype = 'e'))
-        UNION ALL
-        SELECT format(
-            'the foreign key %I of %I references %s, which is not in the account''s space: '
-            'reference a table that a migration made, or leave the key out',
-            k.conname, c.relname, k.confrelid::regclass)
-        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-        WHERE tenancy <> 'database' AND k.conrelid = ANY (relations) AND k.contype = 'f'
-          AND k.confrelid <> ALL (relations)
-        UNION ALL
-        SELECT format(
-            'the table %s inherits from, or is a partition of, %s, and only one of them is in the '
-            'account''s space: keep both there', i.inhrelid::regclass, i.inhparent::regclass)
-        FROM pg_inherits i
-        WHERE tenancy <> 'database'
-          AND (i.inhrelid = ANY (relations) AND i.inhparent <> ALL (relations)
-               OR i.inhparent = ANY (relations) AND i.inhrelid <> ALL (relations))
-        UNION ALL
-        SELECT format(
-            'the policy %I of %I is permissive, and would open the table to other accounts: write '
-            'AS RESTRICTIVE', p.polname, c.relname)
-        FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-        WHERE tenancy <> 'database' AND p.polrelid = ANY (relations) AND p.polpermissive
-          AND p.polname <> 'vestibule_account'
-    ) found
-    WHERE problem IS NOT NULL LIMIT 1;
-    IF why IS NOT NULL OR tenancy = 'database'
-        OR current_setting('server_version_num')::int >= 150000 THEN
-        RETURN why;
+        SELECT 'typed_table', format(
+            'the table %I is of a type, and can be given no column account_id: write its '
+            'columns out', c.relname)
+        WHERE c.reloftype <> 0 AND tenancy = 'row'
+    ) f (finding, why)
+    WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      AND (c.relowner <> me OR c.relkind IN ('m', 'f') OR c.reloftype <> 0
+          OR d.objid IS NOT NULL);
+
+    RETURN QUERY
+    SELECT CASE WHEN p.prosecdef THEN 'security_definer' ELSE 'not_owned' END,
+        p.oid::regprocedure::text,
+        CASE WHEN p.prosecdef AND tenancy <> 'database' THEN format(
+            'the function %I is SECURITY DEFINER, and would run with the rights of the tables'' '
+            'owner: write SECURITY INVOKER', p.proname)
+        ELSE format(
+            'the function %I belongs to %s: leave what migrations make to %s, which runs them',
+            p.proname, p.proowner::regrole, me::regrole) END
+    FROM pg_proc p
+    WHERE p.oid = ANY (functions)
+      AND (p.prosecdef AND tenancy <> 'database' OR p.proowner <> me AND NOT EXISTS (
+          SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+            AND d.deptype = 'e'));
+
+    -- Of what follows, nothing matters in a database of the account's own.
+    IF tenancy = 'database' THEN
+        RETURN;
     END IF;
+
+    RETURN QUERY
+    SELECT 'extension', e.extname::text, format(
+        'the extension %I was created in the account''s schema, and there can be one in the '
+        'database only: create it beforehand in a schema of its own, and name things in it with '
+        'that schema', e.extname)
+    FROM pg_depend d JOIN pg_extension e ON e.oid = d.objid
+    WHERE tenancy = 'schema' AND d.refclassid = 'pg_namespace'::regclass
+      AND d.refobjid = space AND d.classid = 'pg_extension'::regclass;
+
+    RETURN QUERY
+    SELECT 'rule', c.relname::text, format(
+        'the rule %I of %I runs with the rights of the table''s owner: write a trigger',
+        r.rulename, c.relname)
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+    WHERE r.ev_class = ANY (relations) AND r.rulename <> '_RETURN';
+
+    RETURN QUERY
+    SELECT 'trigger_outside', c.relname::text, format(
+        'the trigger %I of %I calls %s, which is not in the account''s space: create the function '
+        'in the migration, without a schema''s name', t.tgname, c.relname, t.tgfoid::regproc)
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = ANY (relations) AND NOT t.tgisinternal
+      AND p.pronamespace NOT IN (space, 'pg_catalog'::regnamespace)
+      AND (p.prosecdef OR NOT EXISTS (
+          SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+            AND d.deptype = 'e'));
+
+    RETURN QUERY
+    SELECT 'foreign_key_outside', c.relname::text, format(
+        'the foreign key %I of %I references %s, which is not in the account''s space: reference '
+        'a table that a migration made, or leave the key out',
+        k.conname, c.relname, k.confrelid::regclass)
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+    WHERE k.conrelid = ANY (relations) AND k.contype = 'f' AND k.confrelid <> ALL (relations);
+
+    RETURN QUERY
+    SELECT 'inherits_outside', i.inhrelid::regclass::text, format(
+        'the table %s inherits from, or is a partition of, %s, and only one of them is in the '
+        'account''s space: keep both there', i.inhrelid::regclass, i.inhparent::regclass)
+    FROM pg_inherits i
+    WHERE i.inhrelid = ANY (relations) AND i.inhparent <> ALL (relations)
+       OR i.inhparent = ANY (relations) AND i.inhrelid <> ALL (relations);
+
+    RETURN QUERY
+    SELECT 'policy_open', c.relname::text, format(
+        'the policy %I of %I is permissive, and would open the table to other accounts: write AS '
+        'RESTRICTIVE', p.polname, c.relname)
+    FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+    WHERE p.polrelid = ANY (relations) AND p.polpermissive AND p.polname <> 'vestibule_account';
+
+    IF tenancy = 'row' THEN
+        -- What a foreign key does by itself, it does with the rights of the tables' owner and
+        -- past the policies, and so do the triggers that run before it: they would read and write
+        -- all accounts' rows. Since 18 those that run after it have the owner's rights too, but
+        -- not past policies that bind him.
+        RETURN QUERY
+        SELECT 'trigger_in_cascade', c.relname::text, format(
+            'the trigger %I of %I is run by ON %s of the foreign key %I too, and its function %I '
+            'would see the rows of all accounts then: write it AFTER, or without reading or '
+            'writing tables and without calling functions', t.tgname, c.relname,
+            CASE WHEN t.tgtype & 8 = 8 AND k.confdeltype = 'c' OR k.confdeltype IN ('n', 'd')
+                THEN 'DELETE' ELSE 'UPDATE' END,
+            k.conname, p.proname)
+        FROM pg_trigger t
+        JOIN pg_class c ON c.oid = t.tgrelid
+        JOIN pg_proc p ON p.oid = t.tgfoid
+        JOIN pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('internal', 'c')
+        JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'f'
+            AND (t.tgtype & 8 = 8 AND k.confdeltype = 'c'
+                OR t.tgtype & 16 = 16
+                    AND (k.confdeltype IN ('n', 'd') OR k.confupdtype IN ('c', 'n', 'd')))
+        CROSS JOIN LATERAL (
+            -- Without what reads like a statement and is none.
+            SELECT regexp_replace(regexp_replace(p.prosrc, '^\s*--.*$', '', 'gn'),
+                '''(INSERT|UPDATE|DELETE)''|\mDISTINCT\s+FROM\M', '', 'gi') AS text
+        ) body
+        WHERE t.tgrelid = ANY (relations) AND NOT t.tgisinternal
+          AND (t.tgtype & 2 = 2 OR version >= 180000 AND i_bypass)
+          AND (l.lanname <> 'plpgsql'
+              OR body.text ~* ('\m(SELECT|INSERT|UPDATE|DELETE|MERGE|FROM|TABLE|PERFORM|EXECUTE'
+                  '|CALL|COPY|TRUNCATE)\M|[.]\s*\w+\s*[(]|"\s*[(]')
+              OR EXISTS (SELECT FROM pg_proc o WHERE o.oid = ANY (functions) AND o.oid <> p.oid
+                  AND body.text ~* ('\m' || regexp_replace(o.proname, '\W', '.', 'g') || '\M')));
+    END IF;
+
     -- Before 15 a view always reads with the rights of its owner.
-    IF EXISTS (SELECT FROM pg_roles r WHERE r.oid = me AND (r.rolsuper OR r.rolbypassrls)) THEN
-        SELECT format(
+    IF version < 150000 AND i_bypass THEN
+        RETURN QUERY
+        SELECT 'view_bypasses', c.relname::text, format(
             'the view %I would show the rows of all accounts, as %s is a superuser or has '
             'BYPASSRLS: run migrations as a plain login, or use PostgreSQL 15',
-            c.relname, me::regrole) INTO why
-        FROM pg_class c WHERE c.oid = ANY (relations) AND c.relkind = 'v' LIMIT 1;
-    ELSE
-        SELECT format(
+            c.relname, me::regrole)
+        FROM pg_class c WHERE c.oid = ANY (relations) AND c.relkind = 'v';
+    ELSIF version < 150000 THEN
+        RETURN QUERY
+        SELECT 'view_bypasses', c.relname::text, format(
             'the view %I reads %s, which is not in the account''s space: read tables that '
-            'migrations made, or use PostgreSQL 15', c.relname, d.refobjid::regclass) INTO why
+            'migrations made, or use PostgreSQL 15', c.relname, d.refobjid::regclass)
         FROM pg_class c
         JOIN pg_rewrite r ON r.ev_class = c.oid
         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
@@ -202,9 +253,26 @@ BEGIN
         JOIN pg_class o ON o.oid = d.refobjid
             AND o.relnamespace NOT IN (
                 'pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-        WHERE c.oid = ANY (relations) AND c.relkind = 'v' LIMIT 1;
+        WHERE c.oid = ANY (relations) AND c.relkind = 'v';
     END IF;
-    RETURN why;
+END
+$function$;
+
+-- Refuses what a space may not hold.
+CREATE OR REPLACE FUNCTION vestibule.refuse_what_opens(
+    space oid, relations oid[], tenancy text
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    why text;
+BEGIN
+    SELECT r.why INTO why
+    FROM vestibule.refusals(
+        space, relations, vestibule.objects_in(space, 'pg_proc'), tenancy) r
+    LIMIT 1;
+    IF why IS NOT NULL THEN
+        PERFORM vestibule.refuse(why);
+    END IF;
 END
 $function$;
 
@@ -633,11 +701,7 @@ BEGIN
     -- What a deferred constraint has still to check would stop ALTER TABLE.
     SET CONSTRAINTS ALL IMMEDIATE;
     relations := vestibule.objects_in(schema_oid, 'pg_class');
-    why := vestibule.first_refusal(
-        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'row');
-    IF why IS NOT NULL THEN
-        PERFORM vestibule.refuse(why);
-    END IF;
+    PERFORM vestibule.refuse_what_opens(schema_oid, relations, 'row');
     tables := coalesce(
         (SELECT array_agg(c.oid) FROM pg_class c
          WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p')
@@ -650,6 +714,12 @@ BEGIN
         '(account_id = ( SELECT vestibule.bound_account() AS bound_account))');
     PERFORM vestibule.secure_views(space, relations);
     PERFORM vestibule.grant_login(space, relations, login, 'row');
+    -- What no line above thought of.
+    SELECT format('%s, %s: %s', f.object, f.finding, f.detail) INTO why
+    FROM vestibule.audit_tables(space, login, 'row', NULL) f LIMIT 1;
+    IF why IS NOT NULL THEN
+        PERFORM vestibule.refuse(why);
+    END IF;
 END
 $function$;
 
@@ -660,14 +730,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     schema_oid oid := vestibule.require_space(space, login);
     relations oid[] := vestibule.objects_in(schema_oid, 'pg_class');
-    why text;
 BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
-    why := vestibule.first_refusal(
-        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'schema');
-    IF why IS NOT NULL THEN
-        PERFORM vestibule.refuse(why);
-    END IF;
+    PERFORM vestibule.refuse_what_opens(schema_oid, relations, 'schema');
     PERFORM vestibule.secure_with_policy(space,
         (SELECT array_agg(c.oid) FROM pg_class c
          WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p')),
@@ -685,13 +750,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     schema_oid oid := vestibule.require_space(space, login);
     relations oid[] := vestibule.objects_in(schema_oid, 'pg_class');
-    why text;
 BEGIN
-    why := vestibule.first_refusal(
-        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'schema');
-    IF why IS NOT NULL THEN
-        PERFORM vestibule.refuse(why);
-    END IF;
+    PERFORM vestibule.refuse_what_opens(schema_oid, relations, 'schema');
     PERFORM vestibule.secure_views(space, relations);
     PERFORM vestibule.grant_login(space, relations, login, 'schema');
 END
@@ -703,14 +763,197 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     schema_oid oid := vestibule.require_space(space, login);
     relations oid[] := vestibule.objects_in(schema_oid, 'pg_class');
-    why text;
 BEGIN
-    why := vestibule.first_refusal(
-        schema_oid, relations, vestibule.objects_in(schema_oid, 'pg_proc'), 'database');
-    IF why IS NOT NULL THEN
-        PERFORM vestibule.refuse(why);
-    END IF;
+    PERFORM vestibule.refuse_what_opens(schema_oid, relations, 'database');
     PERFORM vestibule.grant_login(space, relations, login, 'database');
+END
+$function$;
+
+-- For `doctor`: what is not as secure_rows, secure_space or secure_database leave it. Changes
+-- nothing. `account` is whose schema it is; without one, in schema, no policies are expected
+-- (Citus).
+CREATE OR REPLACE FUNCTION vestibule.audit_tables(
+    space name, login name, tenancy text, account uuid
+) RETURNS TABLE (finding text, object text, detail text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    space_oid oid := (SELECT n.oid FROM pg_namespace n WHERE n.nspname = space);
+    app oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = login);
+    relations oid[] := vestibule.objects_in(space_oid, 'pg_class');
+    tables oid[];
+    -- How PostgreSQL prints our policy; of another account, all but the account is the same.
+    printed text := CASE
+        WHEN tenancy = 'row' THEN
+            '(account_id = ( SELECT vestibule.bound_account() AS bound_account))'
+        WHEN tenancy = 'schema' THEN format(
+            '(%L::uuid = ( SELECT vestibule.bound_account() AS bound_account))', account)
+    END;
+    other_account text := '^[(]''[-0-9a-f]{36}''::uuid = '
+        '[(] SELECT vestibule[.]bound_account[(][)] AS bound_account[)][)]$';
+BEGIN
+    IF space_oid IS NULL THEN
+        PERFORM vestibule.refuse(format('there is no schema %I', space));
+    END IF;
+    IF app IS NULL THEN
+        PERFORM vestibule.refuse(format('there is no login %I', login));
+    END IF;
+    IF tenancy NOT IN ('row', 'schema', 'database') THEN
+        PERFORM vestibule.refuse(format('there is no tenancy %I', tenancy));
+    END IF;
+
+    RETURN QUERY
+    SELECT 'login_owns_table', o.name, format('belongs to %s, and %I is a member of it or is it',
+        o.owner::regrole, login)
+    FROM (
+        SELECT c.relname::text AS name, c.relowner AS owner FROM pg_class c
+        WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        UNION ALL
+        SELECT n.nspname, n.nspowner FROM pg_namespace n WHERE n.oid = space_oid
+        UNION ALL
+        SELECT p.oid::regprocedure::text, p.proowner FROM pg_proc p
+        WHERE p.oid = ANY (vestibule.objects_in(space_oid, 'pg_proc'))
+    ) o
+    WHERE pg_has_role(app, o.owner, 'MEMBER');
+
+    RETURN QUERY
+    SELECT r.finding, r.object, r.why
+    FROM vestibule.refusals(
+        space_oid, relations, vestibule.objects_in(space_oid, 'pg_proc'), tenancy) r
+    WHERE r.finding <> 'not_owned'
+       OR NOT EXISTS (SELECT FROM pg_class c WHERE c.relname = r.object
+            AND c.oid = ANY (relations) AND pg_has_role(app, c.relowner, 'MEMBER'));
+
+    -- Rights, however the login came by them.
+    RETURN QUERY
+    SELECT g.finding, o.name, format('%s may %s%s',
+        CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
+        a.privilege_type, o.of_column)
+    FROM (
+        SELECT c.oid, c.relname::text AS name, c.relkind AS kind, c.relowner AS owner,
+            c.relacl AS acl, '' AS of_column
+        FROM pg_class c
+        WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        UNION ALL
+        SELECT c.oid, c.relname, c.relkind, c.relowner, t.attacl, format(' (%I)', t.attname)
+        FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid
+        WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+          AND t.attacl IS NOT NULL
+        UNION ALL
+        SELECT n.oid, n.nspname, 'n', n.nspowner, n.nspacl, ''
+        FROM pg_namespace n WHERE n.oid = space_oid
+    ) o
+    CROSS JOIN LATERAL aclexplode(o.acl) a
+    CROSS JOIN LATERAL (
+        SELECT 'grant_to_public' WHERE a.grantee = 0
+        UNION ALL
+        SELECT CASE
+            WHEN o.kind = 'n' THEN
+                CASE a.privilege_type WHEN 'CREATE' THEN 'login_may_create' END
+            WHEN o.kind = 'S' THEN
+                CASE WHEN a.privilege_type <> 'USAGE' THEN 'login_may_set_sequence' END
+            WHEN a.privilege_type IN ('TRUNCATE', 'MAINTAIN') THEN 'login_may_truncate'
+            WHEN a.privilege_type IN ('TRIGGER', 'REFERENCES') THEN
+                'login_may_trigger_or_reference'
+            WHEN o.name IN ('vestibule_account', 'vestibule_migrations')
+                AND a.privilege_type <> 'SELECT' THEN 'login_may_change_ours'
+        END
+        UNION ALL
+        SELECT 'login_may_grant' WHERE a.is_grantable
+    ) g (finding)
+    WHERE g.finding IS NOT NULL AND a.grantee <> o.owner
+      AND (a.grantee = 0 OR pg_has_role(app, a.grantee, 'MEMBER'));
+
+    IF tenancy = 'database' THEN
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+    SELECT 'view_bypasses', c.relname::text,
+        'reads with the rights of its owner: security_invoker is not on'
+    FROM pg_class c
+    WHERE c.oid = ANY (relations) AND c.relkind = 'v'
+      AND current_setting('server_version_num')::int >= 150000
+      AND NOT coalesce('security_invoker=true' = ANY (c.reloptions), false);
+
+    IF tenancy = 'schema' AND account IS NULL THEN
+        RETURN;
+    END IF;
+    tables := coalesce(
+        (SELECT array_agg(c.oid) FROM pg_class c
+         WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p')
+           AND (tenancy <> 'row' OR c.relname <> 'vestibule_migrations')),
+        '{}');
+
+    RETURN QUERY
+    SELECT f.finding, c.relname::text, f.detail
+    FROM pg_class c
+    LEFT JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'vestibule_account'
+    CROSS JOIN LATERAL (
+        SELECT pg_get_expr(p.polqual, p.polrelid) AS reads,
+            pg_get_expr(p.polwithcheck, p.polrelid) AS writes
+    ) e
+    CROSS JOIN LATERAL (
+        SELECT 'rls_missing', 'row-level security is not enabled' WHERE NOT c.relrowsecurity
+        UNION ALL
+        SELECT 'rls_not_forced', 'row-level security does not bind the table''s owner'
+        WHERE NOT c.relforcerowsecurity
+        UNION ALL
+        SELECT 'policy_missing', 'there is no policy vestibule_account' WHERE p.oid IS NULL
+        UNION ALL
+        SELECT 'policy_missing',
+            'the policy vestibule_account is not permissive, or not for all commands and roles'
+        WHERE NOT p.polpermissive OR p.polcmd <> '*' OR p.polroles <> '{0}'
+        UNION ALL
+        SELECT 'policy_without_check', 'the policy vestibule_account has no WITH CHECK'
+        WHERE p.oid IS NOT NULL AND e.writes IS NULL
+        UNION ALL
+        SELECT CASE WHEN tenancy = 'schema' AND coalesce(e.reads ~ other_account, true)
+                AND coalesce(e.writes ~ other_account, true)
+                THEN 'policy_other_account' ELSE 'policy_open' END,
+            format('the policy vestibule_account is USING %s WITH CHECK %s', e.reads, e.writes)
+        WHERE p.oid IS NOT NULL
+          AND (e.reads IS DISTINCT FROM printed OR coalesce(e.writes <> printed, false))
+    ) f (finding, detail)
+    WHERE c.oid = ANY (tables);
+
+    IF tenancy = 'schema' THEN
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+    SELECT f.finding, c.relname::text, f.detail
+    FROM pg_class c
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'account_id'
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+    CROSS JOIN LATERAL (SELECT pg_get_expr(d.adbin, d.adrelid) AS text) def
+    CROSS JOIN LATERAL (
+        SELECT 'account_column_missing', 'there is no column account_id of the type uuid'
+        WHERE a.attnum IS NULL OR a.atttypid <> 'uuid'::regtype
+        UNION ALL
+        SELECT 'account_column_nullable', 'account_id is not NOT NULL' WHERE NOT a.attnotnull
+        UNION ALL
+        SELECT 'account_default_wrong', format('account_id has the default %s', def.text)
+        WHERE a.attnum IS NOT NULL AND def.text IS DISTINCT FROM 'vestibule.bound_account()'
+        UNION ALL
+        SELECT 'account_index_missing', 'no index leads with account_id'
+        WHERE a.attnum IS NOT NULL AND NOT EXISTS (
+            SELECT FROM pg_index x WHERE x.indrelid = c.oid AND x.indkey[0] = a.attnum
+              AND x.indpred IS NULL AND x.indisvalid)
+        UNION ALL
+        SELECT 'key_without_account', format('the key %I holds across accounts', i.relname)
+        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+        WHERE x.indrelid = c.oid AND (x.indisunique OR x.indisexclusion)
+          AND coalesce(a.attnum <> ALL ((x.indkey::int2[])[0:x.indnkeyatts - 1]), true)
+        UNION ALL
+        SELECT 'foreign_key_without_account', format('the foreign key %I holds across accounts',
+            k.conname)
+        FROM pg_constraint k
+        WHERE k.conrelid = c.oid AND k.contype = 'f' AND NOT EXISTS (
+            SELECT FROM unnest(k.conkey, k.confkey) u (here, there)
+            JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = u.there
+            WHERE u.here = a.attnum AND b.attname = 'account_id')
+    ) f (finding, detail)
+    WHERE c.oid = ANY (tables);
 END
 $function$;
 
@@ -722,8 +965,8 @@ BEGIN
     FOR one IN
         SELECT p.oid FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = 'vestibule'::pg_catalog.regnamespace
-          AND p.proname IN ('refuse', 'objects_in', 'require_space', 'first_refusal',
-              'grant_login', 'secure_views', 'secure_with_policy', 'open_rows',
+          AND p.proname IN ('refuse', 'objects_in', 'require_space', 'refusals',
+              'refuse_what_opens', 'grant_login', 'secure_views', 'secure_with_policy', 'open_rows',
               'add_account_columns', 'rebuild_keys', 'secure_rows', 'secure_space',
               'secure_space_without_policies', 'secure_database', 'audit_tables')
     LOOP
