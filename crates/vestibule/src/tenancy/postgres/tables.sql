@@ -433,6 +433,346 @@ BEGIN
 END
 $function$;
 
+-- The pieces of a text of statements, whose concatenation is the text: a piece is a word, a quoted
+-- name, a string, a comment, blank space, or one other character.
+CREATE OR REPLACE FUNCTION vestibule.pieces_of(statements text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    rest text := statements;
+    pieces text[] := '{}';
+    piece text;
+    depth int;
+    at int;
+    -- A letter, an underscore or anything beyond ASCII; then digits and $ too.
+    word constant text := '[^\u0001-\u0040\u005b-\u005e\u0060\u007b-\u007f]'
+        '[^\u0001-\u0023\u0025-\u002f\u003a-\u0040\u005b-\u005e\u0060\u007b-\u007f]*';
+    -- Of these the longest is taken. A string goes on after a doubled quote, and with E before it
+    -- after a backslash and a quote.
+    pattern constant text := '^(?:\s+|--[^\n]*|[eE]''(?:[^''\\]|\\.|'''')*''|''(?:[^'']|'''')*'''
+        '|"(?:[^"]|"")*"|' || word || '|[0-9]+|.)';
+BEGIN
+    WHILE rest <> '' LOOP
+        IF starts_with(rest, '/*') THEN
+            -- Comments nest.
+            depth := 0;
+            at := 1;
+            LOOP
+                IF substr(rest, at, 2) = '/*' THEN
+                    depth := depth + 1;
+                    at := at + 2;
+                ELSIF substr(rest, at, 2) = '*/' THEN
+                    depth := depth - 1;
+                    at := at + 2;
+                ELSE
+                    at := at + 1;
+                END IF;
+                EXIT WHEN depth = 0 OR at > length(rest);
+            END LOOP;
+            piece := left(rest, at - 1);
+        ELSIF rest ~ ('^[$](?:' || word || ')?[$]') THEN
+            -- In a tag there is no $.
+            piece := substring(rest FROM '^[$][^$]*[$]');
+            at := strpos(substr(rest, length(piece) + 1), piece);
+            piece := CASE at WHEN 0 THEN rest ELSE left(rest, at - 1 + 2 * length(piece)) END;
+        ELSE
+            -- Most pieces are short, and a text is converted for each match.
+            piece := substring(left(rest, 300) FROM pattern);
+            IF length(piece) >= 299 OR piece IN ('''', '"') OR piece ~ '^[eE]?''' THEN
+                piece := substring(rest FROM pattern);
+            END IF;
+        END IF;
+        pieces := pieces || piece;
+        rest := substr(rest, length(piece) + 1);
+    END LOOP;
+    RETURN pieces;
+END
+$function$;
+
+-- What a word or a quoted name names; NULL of anything else.
+CREATE OR REPLACE FUNCTION vestibule.name_in(piece text) RETURNS name
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+    RETURN CASE
+        WHEN piece ~ '^".+"$' THEN replace(substr(piece, 2, length(piece) - 2), '""', '"')
+        WHEN piece ~ '^[^\u0001-\u0040\u005b-\u005e\u0060\u007b-\u007f]' AND piece !~ '''' THEN
+            lower(piece)
+    END;
+END
+$function$;
+
+-- What a key whose list of columns begins at a place would be called without account_id; NULL
+-- where that is not plain. `sense` are the pieces that are neither blank nor comment.
+CREATE OR REPLACE FUNCTION vestibule.name_of_key(
+    space name, on_table name, sense text[], opening int, label text
+) RETURNS name
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    result text := on_table;
+    depth int := 0;
+    begins boolean := true;
+    named name;
+BEGIN
+    FOR i IN opening .. cardinality(sense) LOOP
+        IF depth = 1 AND begins THEN
+            named := vestibule.name_in(sense[i]);
+            -- A column, or a call, after whose name an index is called too.
+            IF named IS NULL OR sense[i + 1] !~ '^[,()"[:alpha:]]' THEN
+                RETURN NULL;
+            END IF;
+            result := result || '_' || named;
+            begins := false;
+        END IF;
+        IF sense[i] = '(' THEN
+            depth := depth + 1;
+        ELSIF sense[i] = ')' THEN
+            depth := depth - 1;
+            EXIT WHEN depth = 0;
+        ELSIF sense[i] = ',' AND depth = 1 THEN
+            begins := true;
+        END IF;
+    END LOOP;
+    result := result || '_' || label;
+    IF octet_length(result) > 63 OR EXISTS (
+        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relname = result AND n.nspname = space) THEN
+        RETURN NULL;
+    END IF;
+    RETURN result;
+END
+$function$;
+
+-- row: a stand-in for a key of a table: the columns that are referenced, once each,
+-- of all accounts. secure_rows drops it. NULL where the table has no such key within an account.
+CREATE OR REPLACE FUNCTION vestibule.stand_in_for(space name, target oid, columns name[])
+RETURNS name
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    target_name name := (SELECT c.relname FROM pg_class c WHERE c.oid = target);
+    key_columns name[];
+    list text;
+    stand_in name;
+BEGIN
+    SELECT k.names INTO key_columns
+    FROM pg_index x
+    CROSS JOIN LATERAL (
+        SELECT array_agg(a.attname ORDER BY u.place)
+                FILTER (WHERE a.attname <> 'account_id') AS names,
+            bool_or(a.attname = 'account_id') AS within
+        FROM unnest((x.indkey::int2[])[0:x.indnkeyatts - 1]) WITH ORDINALITY u (number, place)
+        LEFT JOIN pg_attribute a ON a.attrelid = target AND a.attnum = u.number
+    ) k
+    WHERE x.indrelid = target AND x.indisunique AND x.indimmediate AND x.indpred IS NULL
+      AND x.indexprs IS NULL AND k.within AND k.names IS NOT NULL
+      AND CASE WHEN columns IS NULL THEN x.indisprimary
+          ELSE k.names <@ columns AND columns <@ k.names END
+    LIMIT 1;
+    IF key_columns IS NULL THEN
+        RETURN NULL;
+    END IF;
+    list := (SELECT string_agg(quote_ident(u.name), ', ' ORDER BY u.place)
+        FROM unnest(key_columns) WITH ORDINALITY u (name, place));
+    -- The owner must see the rows of all accounts.
+    PERFORM vestibule.open_rows(space);
+    FOR n IN 1 .. 1000 LOOP
+        stand_in := format('vestibule_key_%s_%s', target, n);
+        EXIT WHEN to_regclass(format('%I.%I', space, stand_in)) IS NULL;
+    END LOOP;
+    EXECUTE format('CREATE TABLE %1$I.%2$I AS SELECT DISTINCT %3$s FROM %1$I.%4$I '
+        'WHERE (%3$s) IS NOT NULL', space, stand_in, list, target_name);
+    EXECUTE format('ALTER TABLE %I.%I ADD PRIMARY KEY (%s)', space, stand_in, list);
+    EXECUTE format('COMMENT ON TABLE %I.%I IS %L', space, stand_in, target_name);
+    RETURN stand_in;
+END
+$function$;
+
+-- The table that a stand-in stands in for: by then it may have another name, or may have been made
+-- anew.
+CREATE OR REPLACE FUNCTION vestibule.stands_in_for(stand_in oid) RETURNS name
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    was oid := (SELECT split_part(c.relname, '_', 3)::oid FROM pg_class c WHERE c.oid = stand_in);
+BEGIN
+    RETURN coalesce(
+        (SELECT c.relname FROM pg_class c WHERE c.oid = was),
+        obj_description(stand_in, 'pg_class')::name
+    );
+END
+$function$;
+
+-- row: after open_rows, before a migration: its text as it can be run where the keys of the tables
+-- that are there hold within an account already. What it says of tables that it makes itself stays
+-- as it is, and so does all that is in quotes (functions, DO).
+--
+--   REFERENCES notes (id)           names a stand-in with that key, until secure_rows
+--   ALTER TABLE notes ADD UNIQUE …  gets account_id, as do PRIMARY KEY, EXCLUDE and
+--   CREATE UNIQUE INDEX ON notes …  two accounts may hold what only one of them may hold twice
+CREATE OR REPLACE FUNCTION vestibule.migration_for_rows(space name, migration text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    space_oid oid := (SELECT n.oid FROM pg_namespace n WHERE n.nspname = space);
+    pieces text[];
+    -- The pieces that are neither blank nor comment: unquoted words are in lower case.
+    sense text[];
+    places int[];
+    -- By name, the tables that were there before: {"notes": oid}. A name that the migration makes
+    -- anew, or drops, is none of them.
+    old jsonb;
+    altered name;
+    target name;
+    stand_in name;
+    columns name[];
+    new_name name;
+    depth int := 0;
+    at int;
+    named_at int;
+BEGIN
+    IF migration !~* '\m(references|unique|primary|exclude)\M' THEN
+        RETURN migration;
+    END IF;
+    SELECT coalesce(jsonb_object_agg(c.relname, c.oid), '{}') INTO old
+    FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'vestibule_account'
+    WHERE c.oid = ANY (vestibule.objects_in(space_oid, 'pg_class'));
+    pieces := vestibule.pieces_of(migration);
+    SELECT array_agg(CASE WHEN u.piece ~ '^"' THEN u.piece ELSE lower(u.piece) END
+            ORDER BY u.place),
+        array_agg(u.place ORDER BY u.place)
+    INTO sense, places
+    FROM unnest(pieces) WITH ORDINALITY u (piece, place)
+    WHERE u.piece !~ '^(\s|--|/[*])';
+    -- Beyond the end nothing is NULL, which no comparison below would survive.
+    sense := coalesce(sense, '{}') || array_fill(''::text, ARRAY[12]);
+
+    FOR i IN 1 .. cardinality(sense) - 12 LOOP
+        IF sense[i] = ';' THEN
+            altered := NULL;
+            depth := 0;
+        ELSIF sense[i] = '(' THEN
+            depth := depth + 1;
+        ELSIF sense[i] = ')' THEN
+            depth := depth - 1;
+
+        ELSIF sense[i] = 'create' AND 'table' IN (sense[i + 1], sense[i + 2]) THEN
+            at := i + CASE sense[i + 1] WHEN 'table' THEN 2 ELSE 3 END;
+            IF sense[at:at + 2] = '{if,not,exists}' THEN
+                at := at + 3;
+                CONTINUE WHEN old ? vestibule.name_in(sense[at]);
+            END IF;
+            old := old - coalesce(vestibule.name_in(sense[at])::text, '');
+        ELSIF sense[i] = 'drop' AND sense[i + 1] = 'table' THEN
+            at := i + 2;
+            WHILE sense[at] NOT IN ('', ';') LOOP
+                old := old - coalesce(vestibule.name_in(sense[at])::text, '');
+                at := at + 1;
+            END LOOP;
+
+        ELSIF sense[i] = 'alter' AND sense[i + 1] = 'table' THEN
+            at := i + 2;
+            IF sense[at] = 'if' THEN
+                at := at + 2;
+            END IF;
+            IF sense[at] = 'only' THEN
+                at := at + 1;
+            END IF;
+            IF sense[at + 1] = '.' THEN
+                CONTINUE WHEN vestibule.name_in(sense[at]) <> space;
+                at := at + 2;
+            END IF;
+            altered := vestibule.name_in(sense[at]);
+            IF NOT old ? altered THEN
+                altered := NULL;
+            ELSIF sense[at + 1] = 'rename' AND sense[at + 2] = 'to' THEN
+                old := old - altered::text
+                    || jsonb_build_object(vestibule.name_in(sense[at + 3]), old -> altered);
+                altered := NULL;
+            END IF;
+        ELSIF sense[i] = 'add' AND depth = 0 AND altered IS NOT NULL THEN
+            at := i + 1;
+            named_at := NULL;
+            IF sense[at] = 'constraint' THEN
+                named_at := at + 1;
+                at := at + 2;
+            END IF;
+            IF sense[at] = 'unique' THEN
+                at := at + CASE
+                    WHEN sense[at + 1] = 'nulls' AND sense[at + 2] = 'not' THEN 4
+                    WHEN sense[at + 1] = 'nulls' THEN 3
+                    ELSE 1 END;
+                new_name := vestibule.name_of_key(space, altered, sense, at, 'key');
+            ELSIF sense[at] = 'primary' THEN
+                at := at + 2;
+                -- It is called after the table alone.
+                new_name := NULL;
+            ELSIF sense[at] = 'exclude' THEN
+                at := at + CASE sense[at + 1] WHEN 'using' THEN 3 ELSE 1 END;
+                new_name := vestibule.name_of_key(space, altered, sense, at, 'excl');
+            ELSE
+                CONTINUE;
+            END IF;
+            CONTINUE WHEN sense[at] <> '(' OR sense[at + 1] = 'account_id';
+            pieces[places[at]] := CASE WHEN 'exclude' = ANY (sense[i:at])
+                THEN '(account_id WITH =, ' ELSE '(account_id, ' END;
+            IF named_at IS NULL AND new_name IS NOT NULL THEN
+                pieces[places[i]] := pieces[places[i]] || format(' CONSTRAINT %I', new_name);
+            END IF;
+
+        ELSIF sense[i] = 'create' AND sense[i + 1] = 'unique' AND sense[i + 2] = 'index' THEN
+            at := i + 3;
+            IF sense[at] = 'concurrently' THEN
+                at := at + 1;
+            END IF;
+            IF sense[at:at + 2] = '{if,not,exists}' THEN
+                at := at + 3;
+            END IF;
+            named_at := NULL;
+            IF sense[at] <> 'on' THEN
+                named_at := at;
+                at := at + 1;
+            END IF;
+            CONTINUE WHEN sense[at] <> 'on';
+            depth := 0;
+            at := at + CASE sense[at + 1] WHEN 'only' THEN 2 ELSE 1 END;
+            IF sense[at + 1] = '.' THEN
+                CONTINUE WHEN vestibule.name_in(sense[at]) <> space;
+                at := at + 2;
+            END IF;
+            target := vestibule.name_in(sense[at]);
+            CONTINUE WHEN target IS NULL OR NOT old ? target;
+            at := at + CASE sense[at + 1] WHEN 'using' THEN 3 ELSE 1 END;
+            CONTINUE WHEN sense[at] <> '(' OR sense[at + 1] = 'account_id';
+            pieces[places[at]] := '(account_id, ';
+            new_name := vestibule.name_of_key(space, target, sense, at, 'idx');
+            IF named_at IS NULL AND new_name IS NOT NULL THEN
+                pieces[places[i + 2]] := pieces[places[i + 2]] || format(' %I', new_name);
+            END IF;
+
+        ELSIF sense[i] = 'references' THEN
+            at := i + 1;
+            IF sense[at + 1] = '.' THEN
+                CONTINUE WHEN vestibule.name_in(sense[at]) <> space;
+                at := at + 2;
+            END IF;
+            target := vestibule.name_in(sense[at]);
+            CONTINUE WHEN target IS NULL OR NOT old ? target;
+            columns := NULL;
+            named_at := at + 1;
+            IF sense[named_at] = '(' THEN
+                LOOP
+                    columns := columns || vestibule.name_in(sense[named_at + 1]);
+                    named_at := named_at + 2;
+                    EXIT WHEN sense[named_at] <> ',';
+                END LOOP;
+            END IF;
+            CONTINUE WHEN 'account_id' = ANY (columns);
+            stand_in := vestibule.stand_in_for(space, (old ->> target)::oid, columns);
+            CONTINUE WHEN stand_in IS NULL;
+            -- With its schema, if the migration gave one.
+            pieces[places[at]] := quote_ident(stand_in);
+        END IF;
+    END LOOP;
+    RETURN array_to_string(pieces, '');
+END
+$function$;
+
 -- row: gives account_id to the tables that lack it.
 CREATE OR REPLACE FUNCTION vestibule.add_account_columns(space name, tables oid[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
@@ -515,7 +855,9 @@ DECLARE
 BEGIN
     -- A foreign key needs the unique key that it references: it goes first and comes last.
     FOR one IN
-        SELECT k.conname, c.relname, f.relname AS target, k.confupdtype, k.confdeltype,
+        SELECT k.conname, c.relname,
+            CASE WHEN f.relname ~ '^vestibule_key_'
+                THEN vestibule.stands_in_for(f.oid) ELSE f.relname END AS target, k.confupdtype, k.confdeltype,
             k.confmatchtype, k.condeferrable, k.condeferred, k.convalidated,
             side.columns, side.target_columns, side.all_filled, side.has_account,
             side.count,
@@ -660,6 +1002,15 @@ BEGIN
         END IF;
     END LOOP;
 
+    FOR one IN
+        SELECT c.relname FROM pg_class c
+        WHERE c.oid = ANY (vestibule.objects_in(
+                (SELECT n.oid FROM pg_namespace n WHERE n.nspname = space), 'pg_class'))
+          AND c.relname ~ '^vestibule_key_' AND c.relkind = 'r'
+    LOOP
+        EXECUTE format('DROP TABLE %I.%I', space, one.relname);
+    END LOOP;
+
     -- The rows that are there are checked as the owner sees them: all accounts'.
     IF foreign_keys <> '{}' THEN
         PERFORM vestibule.open_rows(space);
@@ -705,10 +1056,11 @@ BEGIN
     tables := coalesce(
         (SELECT array_agg(c.oid) FROM pg_class c
          WHERE c.oid = ANY (relations) AND c.relkind IN ('r', 'p')
-           AND c.relname <> 'vestibule_migrations'),
+           AND c.relname <> 'vestibule_migrations' AND c.relname !~ '^vestibule_key_'),
         '{}');
     PERFORM vestibule.add_account_columns(space, tables);
     PERFORM vestibule.rebuild_keys(space, tables);
+    relations := vestibule.objects_in(schema_oid, 'pg_class');
     PERFORM vestibule.secure_with_policy(space, tables,
         'account_id = (SELECT vestibule.bound_account())',
         '(account_id = ( SELECT vestibule.bound_account() AS bound_account))');
@@ -967,7 +1319,9 @@ BEGIN
         WHERE p.pronamespace = 'vestibule'::pg_catalog.regnamespace
           AND p.proname IN ('refuse', 'objects_in', 'require_space', 'refusals',
               'refuse_what_opens', 'grant_login', 'secure_views', 'secure_with_policy', 'open_rows',
-              'add_account_columns', 'rebuild_keys', 'secure_rows', 'secure_space',
+              'add_account_columns', 'rebuild_keys',
+              'pieces_of', 'name_in', 'name_of_key', 'stand_in_for', 'stands_in_for',
+              'migration_for_rows', 'secure_rows', 'secure_space',
               'secure_space_without_policies', 'secure_database', 'audit_tables')
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', one);

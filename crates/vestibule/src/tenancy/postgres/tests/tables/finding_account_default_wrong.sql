@@ -1,0 +1,4 @@
+-- finding: account_default_wrong
+CREATE TABLE notes (id int PRIMARY KEY);
+--> owner
+ALTER TABLE notes ALTER account_id SET DEFAULT '{account}';

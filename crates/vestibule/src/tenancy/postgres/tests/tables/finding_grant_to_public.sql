@@ -1,0 +1,5 @@
+-- finding: grant_to_public
+-- tenancy: row schema database
+CREATE TABLE notes (id int PRIMARY KEY);
+--> owner
+GRANT SELECT ON notes TO PUBLIC;

@@ -1,0 +1,4 @@
+-- finding: key_without_account
+CREATE TABLE notes (id int PRIMARY KEY, label text);
+--> owner
+ALTER TABLE notes ADD UNIQUE (label);

@@ -1,0 +1,5 @@
+-- finding: login_owns_table
+-- tenancy: row schema database
+CREATE TABLE notes (id int PRIMARY KEY);
+--> superuser
+ALTER TABLE notes OWNER TO {login};

@@ -1,0 +1,41 @@
+-- accepted
+-- tenancy: row schema
+-- postgres: 15
+CREATE TABLE a (x int, y int, PRIMARY KEY (x, y));
+CREATE TABLE c1 (id int PRIMARY KEY, x int, y int DEFAULT 0,
+    FOREIGN KEY (x, y) REFERENCES a ON DELETE CASCADE ON UPDATE CASCADE);
+CREATE TABLE c2 (id int PRIMARY KEY, x int, y int,
+    FOREIGN KEY (x, y) REFERENCES a ON DELETE SET NULL);
+CREATE TABLE c3 (id int PRIMARY KEY, x int DEFAULT 0, y int DEFAULT 0,
+    FOREIGN KEY (x, y) REFERENCES a ON DELETE SET DEFAULT);
+CREATE TABLE c4 (id int PRIMARY KEY, x int, y int NOT NULL,
+    FOREIGN KEY (x, y) REFERENCES a ON DELETE SET NULL (x));
+CREATE TABLE c5 (id int PRIMARY KEY, x int NOT NULL, y int NOT NULL,
+    CONSTRAINT full_key FOREIGN KEY (x, y) REFERENCES a MATCH FULL ON DELETE RESTRICT);
+CREATE TABLE b (id int PRIMARY KEY);
+CREATE TABLE c6 (id int PRIMARY KEY, b int REFERENCES b MATCH FULL);
+--> account 1
+INSERT INTO a VALUES (0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5);
+INSERT INTO c1 VALUES (1, 1, 1);
+INSERT INTO c2 VALUES (1, 2, 2);
+INSERT INTO c3 VALUES (1, 3, 3);
+INSERT INTO c4 VALUES (1, 4, 4);
+INSERT INTO c5 VALUES (1, 5, 5);
+INSERT INTO c6 VALUES (1, NULL);
+--> account 2
+INSERT INTO a VALUES (0, 0), (1, 1);
+INSERT INTO c1 VALUES (1, 1, 1);
+--> account 1
+UPDATE a SET x = 7 WHERE x = 1;
+DO $$ BEGIN ASSERT (SELECT x FROM c1) = 7; END $$;
+DELETE FROM a WHERE x IN (2, 3, 4, 7);
+DO $$ BEGIN
+    ASSERT (SELECT count(*) FROM c1) = 0;
+    ASSERT (SELECT x IS NULL AND y IS NULL FROM c2);
+    ASSERT (SELECT x = 0 AND y = 0 FROM c3);
+    ASSERT (SELECT x IS NULL AND y = 4 FROM c4);
+END $$;
+--> account 1 fails: full_key
+DELETE FROM a WHERE x = 5;
+--> account 2
+DO $$ BEGIN ASSERT (SELECT x FROM c1) = 1; END $$;

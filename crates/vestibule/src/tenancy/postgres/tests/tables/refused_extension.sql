@@ -1,0 +1,3 @@
+-- refused: the extension citext was created in the account's schema
+-- tenancy: schema
+CREATE EXTENSION citext;
