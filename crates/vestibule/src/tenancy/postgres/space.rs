@@ -6,14 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, FromRow as _, PgConnection};
 use uuid::Uuid;
 
 use super::super::SessionError;
 use crate::{
     settings::Tenancy,
     store::{
-        Connection, Query,
+        Connection,
         postgres::{Server, close, is_lost, literal},
     },
 };
@@ -59,8 +59,11 @@ impl PostgresSpace {
 
     /// The database's own word for whose it is: its name could have been given to another's.
     async fn require_owner(&mut self, account: Uuid) -> Result<(), SessionError> {
-        let query = Query::new("SELECT account_id FROM tenant.vestibule_account");
-        match query.fetch_optional::<(Uuid,)>(self.connection()).await {
+        // In one message: see `look` of the server.
+        let asked = sqlx::raw_sql("SELECT account_id FROM tenant.vestibule_account");
+        let row = asked.fetch_optional(&mut self.connection).await;
+        let owner = row.and_then(|row| row.map(|row| <(Uuid,)>::from_row(&row)).transpose());
+        match owner {
             Ok(Some((owner,))) if owner == account => Ok(()),
             Ok(_) => Err(SessionError::Refused(format!(
                 "the database of account {account} is not that account's: restore it from a backup"
