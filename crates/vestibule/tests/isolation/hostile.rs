@@ -234,12 +234,13 @@ const OTHERS: &[&str] = &[
     "SELECT txid_current()::text",
     "SELECT pg_sleep(0.001)::text",
     "SELECT 1 / 0",
-    "SELECT pg_cancel_backend(pid)::text FROM pg_stat_activity WHERE random() < 0.1",
+    "SELECT pg_cancel_backend(pid)::text FROM pg_stat_activity \
+     WHERE pid <> pg_backend_pid() AND usename = current_user AND random() < 0.2",
 ];
 
 /// Kills every other connection of the login: rude, and no way to anybody's rows.
-const RUDE: &str =
-    "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+pub(crate) const RUDE: &str = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity \
+    WHERE pid <> pg_backend_pid() AND usename = current_user";
 
 /// All of it against one target.
 pub(crate) fn statements(target: Option<&Target>) -> Vec<String> {

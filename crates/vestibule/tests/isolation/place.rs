@@ -21,7 +21,7 @@ pub(crate) const KEY: [u8; 32] = [7; 32];
 pub(crate) enum Place {
     Files(TempDir),
     Postgres {
-        database: TestDatabase,
+        database: Box<TestDatabase>,
         tenancy: Tenancy,
         pooled: bool,
     },
@@ -34,7 +34,7 @@ impl Place {
 
     pub(crate) async fn postgres(tenancy: Tenancy, pooled: bool) -> Self {
         Self::Postgres {
-            database: Postgres::shared().database().await,
+            database: Box::new(Postgres::shared().database().await),
             tenancy,
             pooled,
         }
@@ -93,6 +93,14 @@ impl Place {
             login: database.application(),
             schemas,
         })
+    }
+
+    /// The application's login, without anything in between.
+    pub(crate) fn application_url(&self) -> String {
+        match self {
+            Self::Files(_) => panic!("files have no login"),
+            Self::Postgres { database, .. } => database.application_url(),
+        }
     }
 
     /// The schema of the account's tables.

@@ -97,6 +97,10 @@ impl Storm {
         }
     }
 
+    pub(crate) fn is_full_size() -> bool {
+        env::var_os("ISOLATION_OPERATIONS").is_some()
+    }
+
     pub(crate) async fn blow<A: Accounts>(&self, accounts: A) -> Found {
         let accounts = Arc::new(accounts);
         let ledger = Arc::new(Mutex::new(Ledger::default()));
