@@ -101,20 +101,20 @@ on_postgres! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_storm_finds_a_pool_that_keeps_connections() {
-    let storm = Storm::from_environment(50, 1_500);
+    let storm = Storm::small(50, 1_500);
     something_is_found(Careless::open(storm.accounts).await, storm).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_storm_finds_a_setting_that_stays_behind_in_a_pooler() {
-    let storm = Storm::from_environment(50, 1_200);
+    let storm = Storm::small(50, 1_200);
     let careless = CarelessPostgres::open(storm.accounts, true, false).await;
     something_is_found(careless, storm).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_storm_finds_a_setting_that_anybody_can_set() {
-    let storm = Storm::from_environment(50, 1_200);
+    let storm = Storm::small(50, 1_200);
     let careless = CarelessPostgres::open(storm.accounts, false, true).await;
     something_is_found(careless, storm).await;
 }

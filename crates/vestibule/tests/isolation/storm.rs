@@ -87,13 +87,21 @@ impl Dice {
 impl Storm {
     const WORKERS: usize = 12;
 
+    /// As large as `ISOLATION_OPERATIONS` says.
     pub(crate) fn from_environment(accounts: usize, operations: usize) -> Self {
-        let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+        Self {
+            operations: number("ISOLATION_OPERATIONS")
+                .map_or(operations, |count| usize::try_from(count).unwrap()),
+            ..Self::small(accounts, operations)
+        }
+    }
+
+    /// Large enough to find what is wrong on purpose.
+    pub(crate) fn small(accounts: usize, operations: usize) -> Self {
         Self {
             seed: number("ISOLATION_SEED").unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1),
             accounts,
-            operations: number("ISOLATION_OPERATIONS")
-                .map_or(operations, |count| usize::try_from(count).unwrap()),
+            operations,
         }
     }
 
@@ -126,6 +134,10 @@ impl Storm {
         }
         std::mem::take(&mut ledger.lock().unwrap().found)
     }
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// One transaction of one account, to its end, to its cancellation, or to its panic.
