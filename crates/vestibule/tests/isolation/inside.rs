@@ -28,7 +28,10 @@ const LEFT: &str = "
 SELECT 'setting ' || name || '=' || setting FROM pg_settings
 WHERE source = 'session' AND NOT name = ANY (ARRAY[
     'search_path', 'statement_timeout', 'transaction_isolation', 'transaction_read_only',
-    'transaction_deferrable'])
+    'transaction_deferrable', 'client_encoding', 'TimeZone', 'DateStyle'])
+UNION ALL SELECT 'zone' WHERE current_setting('TimeZone') <> 'UTC'
+UNION ALL SELECT 'encoding' WHERE current_setting('client_encoding') <> 'UTF8'
+UNION ALL SELECT 'dates' WHERE current_setting('DateStyle') <> 'ISO, MDY'
 UNION ALL SELECT 'isolation ' || current_setting('transaction_isolation')
     WHERE current_setting('transaction_isolation') <> 'read committed'
 UNION ALL SELECT 'read only' WHERE current_setting('transaction_read_only') <> 'off'
@@ -204,5 +207,32 @@ async fn killed_connections_are_replaced() {
         let next = ours.session(VICTIM);
         assert!(next.upsert(1, &name(VICTIM)).await.is_some());
         assert!(Session::commit(next).await.is_some());
+    }
+}
+
+/// The server's own settings, which a pooler's connections have, change nothing of what a session
+/// reads and writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_the_same_through_a_pooler() {
+    for pooled in [false, true] {
+        let place = Place::postgres(Tenancy::Row, pooled).await;
+        place
+            .set_for_login(&[
+                ("timezone", "Asia/Tokyo"),
+                ("client_encoding", "LATIN1"),
+                ("datestyle", "German"),
+            ])
+            .await;
+        let ours = Ours::open(place, 1, 1).await;
+        for _ in 0..2 {
+            let session = ours.session(0);
+            let settings = "SELECT concat_ws(' ', current_setting('timezone'),
+                current_setting('client_encoding'), current_setting('datestyle'))";
+            let seen = texts(&session, settings.to_owned()).await.unwrap();
+            assert_eq!(seen, ["UTC UTF8 ISO, MDY"], "{pooled}");
+            let length = texts(&session, "SELECT length('grün €')::text".to_owned()).await;
+            assert_eq!(length.unwrap(), ["6"], "{pooled}");
+            Session::commit(session).await.unwrap();
+        }
     }
 }

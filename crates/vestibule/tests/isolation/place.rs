@@ -103,6 +103,22 @@ impl Place {
         }
     }
 
+    /// Gives the application's login settings of its own, as an operator might.
+    pub(crate) async fn set_for_login(&self, settings: &[(&str, &str)]) {
+        let Self::Postgres { database, .. } = self else {
+            panic!("files have no login");
+        };
+        let mut superuser = database.server().superuser().await;
+        for (name, value) in settings {
+            let login = database.application();
+            let set = format!("ALTER ROLE {login} SET {name} = '{value}'");
+            sqlx::raw_sql(AssertSqlSafe(set))
+                .execute(&mut superuser)
+                .await
+                .unwrap();
+        }
+    }
+
     /// The schema of the account's tables.
     pub(crate) fn schema(&self, account: Uuid) -> String {
         match self {

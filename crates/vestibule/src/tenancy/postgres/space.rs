@@ -25,6 +25,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// cursors, settings, locks. Temporary tables cannot be made (`TEMPORARY` is not granted).
 const CLEAR: &str = "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()";
 
+/// What the driver asks for when it connects. Clearing resets a pooler's connections to what the
+/// server has instead, and texts in another encoding would be stored as something else.
+const AS_CONNECTED: &str = "pg_catalog.set_config('client_encoding', 'UTF8', true), \
+    pg_catalog.set_config('TimeZone', 'UTC', true), \
+    pg_catalog.set_config('DateStyle', 'ISO, MDY', true)";
+
 /// A connection that sees no account until a transaction is begun for one.
 #[derive(Debug)]
 pub(in crate::tenancy) struct PostgresSpace {
@@ -109,7 +115,7 @@ impl PostgresSpace {
         if self.tenancy == Tenancy::Database {
             return format!(
                 "{CLEAR}; BEGIN; SELECT {own}('search_path', {space}, true), \
-                 {own}('statement_timeout', '{limit}', true)"
+                 {own}('statement_timeout', '{limit}', true), {AS_CONNECTED}"
             );
         }
         // Other sessions of this login can read the beginning of a statement's text: the binding
@@ -118,7 +124,8 @@ impl PostgresSpace {
         let binding = self.server.signer().binding(account);
         format!(
             "/*{curtain}*/ {CLEAR}; BEGIN; SELECT {own}('vestibule.binding', '{binding}', true), \
-             {own}('search_path', {space}, true), {own}('statement_timeout', '{limit}', true)"
+             {own}('search_path', {space}, true), {own}('statement_timeout', '{limit}', true), \
+             {AS_CONNECTED}"
         )
     }
 
