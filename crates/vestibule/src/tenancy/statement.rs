@@ -35,6 +35,14 @@ pub(super) fn check(sql: &str) -> Result<(), SessionError> {
         // What follows it depends on the database.
         return refuse("comments do not nest");
     }
+    if has_lone_return(sql.as_bytes()) {
+        // It ends a comment on PostgreSQL and does not on SQLite: `-- \rCOMMIT /* \n SELECT 1 */`.
+        return refuse("lines end with a line feed");
+    }
+    if has_escaped_name(sql.as_bytes()) {
+        // It could spell any name, ours among them.
+        return refuse("names are not written with U&");
+    }
     if mentions_reserved(sql) {
         return refuse("tables named vestibule_… are not the application's");
     }
@@ -89,6 +97,23 @@ fn begins_with_nested_comment(mut text: &[u8]) -> bool {
         }
         text = rest;
     }
+}
+
+/// A carriage return that no line feed follows.
+fn has_lone_return(text: &[u8]) -> bool {
+    let mut bytes = text.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        if *byte == b'\r' && bytes.peek() != Some(&&b'\n') {
+            return true;
+        }
+    }
+    false
+}
+
+/// PostgreSQL's `U&"…"`.
+fn has_escaped_name(text: &[u8]) -> bool {
+    text.windows(3)
+        .any(|window| window.eq_ignore_ascii_case(b"u&\""))
 }
 
 fn skip_blank_but_comments(mut text: &[u8]) -> &[u8] {
@@ -206,6 +231,7 @@ mod tests {
             "SELECT `a;b` FROM t",
             "SELECT(1)",
             "SELECT a-1, b/2 FROM t",
+            "-- x\r\nSELECT 1\r\nFROM t -- y\r\n",
         ] {
             assert!(check(sql).is_ok(), "{sql}");
         }
@@ -247,6 +273,9 @@ mod tests {
             "\u{feff}COMMIT",
             "/* /* */ SELECT 1 */ COMMIT",
             "-- x\n/* a *//* /* */ SELECT 1 */ COMMIT",
+            "-- \rCOMMIT /* \n SELECT 1 */",
+            "SELECT 1 -- \r; COMMIT",
+            "DELETE FROM u&\"vestibule\\005Factivity\"",
         ] {
             assert!(
                 matches!(check(sql), Err(SessionError::Refused(_))),

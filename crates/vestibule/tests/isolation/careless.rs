@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Mutex};
 
 use sqlx::{
-    ConnectOptions as _, SqliteConnection,
+    AssertSqlSafe, ConnectOptions as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ use crate::storm::{Accounts, Session};
 
 pub(crate) struct Careless {
     place: TempDir,
+    hostile: [String; 1],
     idle: std::sync::Arc<Mutex<Vec<SqliteConnection>>>,
 }
 
@@ -27,6 +28,7 @@ impl Careless {
     pub(crate) async fn open(accounts: usize) -> Self {
         let careless = Self {
             place: tempfile::tempdir().unwrap(),
+            hostile: ["SELECT owner FROM rows".to_owned()],
             idle: Default::default(),
         };
         for account in 0..accounts {
@@ -79,6 +81,10 @@ impl Accounts for Careless {
             .await
             .unwrap()
     }
+
+    fn hostile(&self, _: usize) -> &[String] {
+        &self.hostile
+    }
 }
 
 impl CarelessSession {
@@ -112,14 +118,27 @@ impl Session for CarelessSession {
     }
 
     async fn owners(&self) -> Option<Vec<String>> {
-        sqlx::query_scalar("SELECT owner FROM rows UNION ALL SELECT owner FROM keys")
+        sqlx::query_scalar("SELECT owner FROM rows UNION SELECT owner FROM keys")
             .fetch_all(&mut *self.connection.lock().await)
             .await
             .ok()
     }
 
-    async fn run(&self, _: &'static str) -> Option<()> {
-        None
+    async fn refer(&self, id: Uuid, target: Uuid) -> Option<()> {
+        sqlx::query("INSERT INTO refs (id, target) VALUES ($1, $2)")
+            .bind(id)
+            .bind(target)
+            .execute(&mut *self.connection.lock().await)
+            .await
+            .ok()
+            .map(drop)
+    }
+
+    async fn run(&self, sql: String) -> Option<Vec<String>> {
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut *self.connection.lock().await)
+            .await
+            .ok()
     }
 
     async fn commit(self) -> Option<()> {

@@ -4,10 +4,11 @@
 //! the account in their `WHERE` (there is none to forget), hostile SQL, cancellation at any
 //! moment, panics. Every row says whose it is, so a foreign one is noticed by whoever reads it.
 //!
-//! The same storm blows over a session that is wrong on purpose, with a pool that keeps the last
-//! account's connection: there it must find foreign rows, or it could not see what it looks for.
+//! The same storm blows over sessions that are wrong on purpose: a pool that keeps the last
+//! account's connection, a plain setting that names the account. There it must find foreign rows,
+//! or it could not see what it looks for.
 //!
-//! `ISOLATION_OPERATIONS` sets how many transactions there are; `scripts/soak` sets 20,000. The
+//! `ISOLATION_OPERATIONS` sets how many transactions there are; `scripts/soak` sets 100,000. The
 //! seed is printed when something is wrong; `ISOLATION_SEED` repeats it.
 
 #![expect(
@@ -18,15 +19,29 @@
 )]
 
 mod careless;
+mod careless_postgres;
+mod hostile;
+mod inside;
 mod ours;
+mod outside;
+mod place;
 mod storm;
 
-use self::{careless::Careless, ours::Ours, storm::Storm};
+use vestibule::settings::Tenancy;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_foreign_row_is_read_or_written() {
-    let storm = Storm::from_environment(1_500);
-    let ours = Ours::open(storm.accounts).await;
+use self::{
+    careless::Careless,
+    careless_postgres::CarelessPostgres,
+    ours::Ours,
+    place::Place,
+    storm::{Accounts, Storm},
+};
+
+/// For fifty accounts.
+const CONNECTIONS: u32 = 4;
+
+async fn nothing_is_found(place: Place, storm: Storm) {
+    let ours = Ours::open(place, storm.accounts, CONNECTIONS).await;
     let found = storm.blow(ours).await;
     assert!(
         found.foreign.is_empty(),
@@ -46,16 +61,60 @@ async fn no_foreign_row_is_read_or_written() {
         found.cancelled > 20 && found.panicked > 2 && found.refused > 50,
         "{found:?}"
     );
+    assert!(found.twins > 2 && found.unreferred > 5, "{found:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_storm_finds_what_it_looks_for() {
-    let storm = Storm::from_environment(1_500);
-    let careless = Careless::open(storm.accounts).await;
+async fn something_is_found(careless: impl Accounts, storm: Storm) {
     let found = storm.blow(careless).await;
     assert!(
         !found.foreign.is_empty(),
-        "seed {}: a wrong pool went unnoticed",
+        "seed {}: a wrong session went unnoticed: {found:?}",
         storm.seed
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files() {
+    nothing_is_found(Place::files(), Storm::from_environment(50, 1_500)).await;
+}
+
+/// One test for each way to each tenancy.
+macro_rules! on_postgres {
+    ($($name:ident: $tenancy:ident, $pooled:literal, $accounts:literal, $small:literal;)+) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let place = Place::postgres(Tenancy::$tenancy, $pooled).await;
+            nothing_is_found(place, Storm::from_environment($accounts, $small)).await;
+        }
+    )+ };
+}
+
+on_postgres! {
+    row: Row, false, 50, 1_200;
+    row_through_pgbouncer: Row, true, 50, 1_200;
+    schema: Schema, false, 50, 1_200;
+    schema_through_pgbouncer: Schema, true, 50, 1_200;
+    // Each database costs a connection of its own at every change of accounts.
+    database: Database, false, 8, 800;
+    database_through_pgbouncer: Database, true, 8, 800;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_storm_finds_a_pool_that_keeps_connections() {
+    let storm = Storm::small(50, 1_500);
+    something_is_found(Careless::open(storm.accounts).await, storm).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_storm_finds_a_setting_that_stays_behind_in_a_pooler() {
+    let storm = Storm::small(50, 1_200);
+    let careless = CarelessPostgres::open(storm.accounts, true, false).await;
+    something_is_found(careless, storm).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_storm_finds_a_setting_that_anybody_can_set() {
+    let storm = Storm::small(50, 1_200);
+    let careless = CarelessPostgres::open(storm.accounts, false, true).await;
+    something_is_found(careless, storm).await;
 }

@@ -1,101 +1,112 @@
 //! The storm over the real thing: principals from tokens, sessions from principals.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-use tempfile::TempDir;
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 use vestibule::{
-    Principal, Settings, TenantSession, Vestibule, clock::SystemClock, settings::SettingsReader,
-    store::Directory, tenancy::TenantSpaces,
+    Principal, Settings, TenantSession, Vestibule,
+    clock::SystemClock,
+    settings::SettingsReader,
+    store::Directory,
+    tenancy::{SessionError, TenantSpaces},
 };
 use vestibule_sandbox::{Sandbox, Tenant, User};
 
-use crate::storm::{Accounts, Session};
-
-/// Four connections for fifty accounts.
-const CONNECTIONS: &str = "4";
+use crate::{
+    hostile::statements,
+    place::Place,
+    storm::{Accounts, Session},
+};
 
 pub(crate) struct Ours {
     vestibule: Vestibule,
     callers: Vec<Principal>,
-    place: TempDir,
+    hostile: Vec<Vec<String>>,
+    pub(crate) place: Place,
     _sandbox: Sandbox,
 }
 
 impl Ours {
-    pub(crate) async fn open(accounts: usize) -> Self {
+    /// So many accounts, which share so many connections.
+    pub(crate) async fn open(place: Place, accounts: usize, sessions: u32) -> Self {
         let sandbox = Sandbox::builder().start().await.unwrap();
-        let place = tempfile::tempdir().unwrap();
-        let mut pairs = sandbox.environment();
-        let file = place.path().join("vestibule.db");
-        pairs.push(("DATABASE_URL", format!("sqlite:{}", file.display())));
-        pairs.push(("DATABASE_POOL_SIZE", CONNECTIONS.to_owned()));
-        pairs.push(("DATABASE_TIMEOUT", "30".to_owned()));
+        make_accounts(&sandbox, &place, accounts).await;
+        let pairs = [sandbox.environment(), place.settings(sessions, false)].concat();
         let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
-        let clock = Arc::new(SystemClock);
-        let directory = Directory::open(&settings.database, clock.clone())
-            .await
-            .unwrap();
-        let spaces = TenantSpaces::open(&settings.database, &directory, clock).unwrap();
         let vestibule = Vestibule::builder(settings).build().await.unwrap();
         let mut callers = Vec::new();
         for number in 0..accounts {
-            let (tenant, user) = (format!("tenant_{number}"), format!("user_{number}"));
-            sandbox.add_tenant(Tenant::new(&tenant).connection("con_1"));
-            sandbox.add_user(User::new(&user).tenant(&tenant));
-            spaces.create_account(&tenant, &tenant).await.unwrap();
+            let user = format!("user_{number}");
             let token = sandbox.user_token(&user).azp("con_1").mint();
             let mut headers = HeaderMap::new();
             headers.insert(
                 header::AUTHORIZATION,
                 format!("Bearer {token}").parse().unwrap(),
             );
-            callers.push(
-                vestibule
-                    .authenticator()
-                    .validate_token(&headers)
-                    .await
-                    .unwrap(),
-            );
+            let caller = vestibule.authenticator().validate_token(&headers).await;
+            callers.push(caller.unwrap());
         }
-        let migrations = sqlx::migrate!("tests/isolation/migrations");
-        vestibule.migrate_tenants(migrations).await.unwrap();
+        let hostile = callers
+            .iter()
+            .map(|caller| statements(place.target(caller.account().id).as_ref()))
+            .collect();
         Self {
             vestibule,
             callers,
+            hostile,
             place,
             _sandbox: sandbox,
         }
     }
 
-    fn file(&self, account: usize) -> PathBuf {
-        let id = self.callers[account].account().id;
-        self.place.path().join(format!("tenants/{id}.db"))
+    pub(crate) fn id(&self, account: usize) -> Uuid {
+        self.callers[account].account().id
     }
+
+    pub(crate) fn session(&self, account: usize) -> TenantSession {
+        self.vestibule
+            .get_tenant_session(&self.callers[account])
+            .unwrap()
+    }
+}
+
+/// As the command line does it, with the owner's login where there is one.
+async fn make_accounts(sandbox: &Sandbox, place: &Place, accounts: usize) {
+    let pairs = [sandbox.environment(), place.settings(1, true)].concat();
+    let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
+    let clock = Arc::new(SystemClock);
+    let database = &settings.database;
+    let directory = match place {
+        Place::Files(_) => Directory::open(database, clock.clone()).await,
+        Place::Postgres { .. } => Directory::migrate(database, clock.clone()).await,
+    };
+    let directory = directory.unwrap();
+    let spaces = TenantSpaces::open(database, &directory, clock).unwrap();
+    spaces.prepare().await.unwrap();
+    let migrations = sqlx::migrate!("tests/isolation/migrations");
+    spaces.migrate_tenants(&migrations).await.unwrap();
+    for number in 0..accounts {
+        let (tenant, user) = (format!("tenant_{number}"), format!("user_{number}"));
+        sandbox.add_tenant(Tenant::new(&tenant).connection("con_1"));
+        sandbox.add_user(User::new(&user).tenant(&tenant));
+        spaces.create_account(&tenant, &tenant).await.unwrap();
+    }
+    spaces.close().await;
 }
 
 impl Accounts for Ours {
     type Session = TenantSession;
 
     async fn begin(&self, account: usize) -> Option<TenantSession> {
-        self.vestibule
-            .get_tenant_session(&self.callers[account])
-            .ok()
+        Some(self.session(account))
     }
 
     async fn committed(&self, account: usize) -> Vec<(Uuid, String)> {
-        let options = SqliteConnectOptions::new().filename(self.file(account));
-        let mut file = options.connect().await.unwrap();
-        let mut rows: Vec<(Uuid, String)> = sqlx::query_as("SELECT id, owner FROM rows")
-            .fetch_all(&mut file)
-            .await
-            .unwrap();
-        let owners: Vec<(String,)> = sqlx::query_as("SELECT owner FROM keys")
-            .fetch_all(&mut file)
-            .await
-            .unwrap();
+        let id = self.id(account);
+        let mut rows: Vec<(Uuid, String)> = self.place.rows(id, "id, owner", "rows").await;
+        let owners: Vec<(String,)> = self.place.rows(id, "owner", "keys").await;
         // Keys are overwritten by their own account at will; only whose they are is of interest.
         let owner = crate::storm::name(account);
         rows.extend(
@@ -105,6 +116,10 @@ impl Accounts for Ours {
                 .map(|(o,)| (Uuid::nil(), o)),
         );
         rows
+    }
+
+    fn hostile(&self, other: usize) -> &[String] {
+        &self.hostile[other]
     }
 }
 
@@ -122,14 +137,19 @@ impl Session for TenantSession {
         query.bind(key).bind(owner).execute().await.ok().map(drop)
     }
 
+    async fn refer(&self, id: Uuid, target: Uuid) -> Option<()> {
+        let query = self.query("INSERT INTO refs (id, target) VALUES ($1, $2)");
+        query.bind(id).bind(target).execute().await.ok().map(drop)
+    }
+
     async fn owners(&self) -> Option<Vec<String>> {
-        let query = self.query("SELECT owner FROM rows UNION ALL SELECT owner FROM keys");
+        let query = self.query("SELECT owner FROM rows UNION SELECT owner FROM keys");
         let rows: Vec<(String,)> = query.fetch_all().await.ok()?;
         Some(rows.into_iter().map(|(owner,)| owner).collect())
     }
 
-    async fn run(&self, sql: &'static str) -> Option<()> {
-        self.query(sql).execute().await.ok().map(drop)
+    async fn run(&self, sql: String) -> Option<Vec<String>> {
+        texts(self, sql).await.ok()
     }
 
     async fn commit(self) -> Option<()> {
@@ -139,4 +159,13 @@ impl Session for TenantSession {
     async fn rollback(self) -> Option<()> {
         TenantSession::rollback(self).await.ok()
     }
+}
+
+/// What a statement reads, as far as its first column is text.
+pub(crate) async fn texts(
+    session: &TenantSession,
+    sql: String,
+) -> Result<Vec<String>, SessionError> {
+    let rows: Vec<(Option<String>,)> = session.query(AssertSqlSafe(sql)).fetch_all().await?;
+    Ok(rows.into_iter().filter_map(|(text,)| text).collect())
 }

@@ -19,44 +19,25 @@ pub(crate) trait Accounts: Send + Sync + 'static {
 
     /// The rows of one account as they were committed, read in another way than a session.
     fn committed(&self, account: usize) -> impl Future<Output = Vec<(Uuid, String)>> + Send;
+
+    /// SQL that should not get anywhere near the rows of `other`. What it reads is its first
+    /// column, as text.
+    fn hostile(&self, other: usize) -> &[String];
 }
 
 /// A transaction. An error of any kind is none: the storm only wants to know that it failed.
 pub(crate) trait Session: Send {
     fn write(&self, id: Uuid, owner: &str) -> impl Future<Output = Option<()>> + Send;
     fn upsert(&self, key: i64, owner: &str) -> impl Future<Output = Option<()>> + Send;
+    /// A row that refers to another one.
+    fn refer(&self, id: Uuid, target: Uuid) -> impl Future<Output = Option<()>> + Send;
     /// The owners of all rows that can be seen.
     fn owners(&self) -> impl Future<Output = Option<Vec<String>>> + Send;
-    fn run(&self, sql: &'static str) -> impl Future<Output = Option<()>> + Send;
+    /// Runs any SQL; the texts that it read.
+    fn run(&self, sql: String) -> impl Future<Output = Option<Vec<String>>> + Send;
     fn commit(self) -> impl Future<Output = Option<()>> + Send;
     fn rollback(self) -> impl Future<Output = Option<()>> + Send;
 }
-
-/// SQL that should not get anywhere, and some that is careless only.
-const HOSTILE: &[&str] = &[
-    "COMMIT",
-    "ROLLBACK",
-    "BEGIN",
-    "/* */ COMMIT",
-    "-- x\nEND",
-    "SAVEPOINT a",
-    "SELECT 1; COMMIT",
-    "ATTACH '../vestibule.db' AS directory",
-    "VACUUM INTO 'stolen.db'",
-    "PRAGMA foreign_keys = OFF",
-    "PRAGMA writable_schema = ON",
-    "CREATE TEMP TABLE rows (id, owner)",
-    "DROP TABLE rows",
-    "DELETE FROM vestibule_account",
-    "UPDATE vestibule_account SET account_id = NULL",
-    "SELECT load_extension('x')",
-    "SELECT readfile('../vestibule.db')",
-    "INSERT OR ROLLBACK INTO keys SELECT key, owner FROM keys",
-    "INSERT INTO rows SELECT id, owner FROM rows",
-    "SELECT * FROM no_such_table",
-    "DETACH main",
-    "",
-];
 
 pub(crate) struct Storm {
     pub(crate) seed: u64,
@@ -74,6 +55,10 @@ pub(crate) struct Found {
     pub(crate) cancelled: usize,
     pub(crate) panicked: usize,
     pub(crate) refused: usize,
+    /// Rows that have the id of another account's row.
+    pub(crate) twins: usize,
+    /// References to what only another account has.
+    pub(crate) unreferred: usize,
 }
 
 /// What must be there afterwards, and what may be: a commit that was cancelled.
@@ -81,6 +66,8 @@ pub(crate) struct Found {
 struct Ledger {
     must: BTreeMap<usize, BTreeSet<Uuid>>,
     may: BTreeMap<usize, BTreeSet<Uuid>>,
+    /// The last rows that were committed, for others to try their luck with.
+    latest: Vec<(usize, Uuid)>,
     found: Found,
 }
 
@@ -100,14 +87,26 @@ impl Dice {
 impl Storm {
     const WORKERS: usize = 12;
 
-    pub(crate) fn from_environment(operations: usize) -> Self {
-        let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    /// As large as `ISOLATION_OPERATIONS` says.
+    pub(crate) fn from_environment(accounts: usize, operations: usize) -> Self {
         Self {
-            seed: number("ISOLATION_SEED").unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1),
-            accounts: 50,
             operations: number("ISOLATION_OPERATIONS")
                 .map_or(operations, |count| usize::try_from(count).unwrap()),
+            ..Self::small(accounts, operations)
         }
+    }
+
+    /// Large enough to find what is wrong on purpose.
+    pub(crate) fn small(accounts: usize, operations: usize) -> Self {
+        Self {
+            seed: number("ISOLATION_SEED").unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1),
+            accounts,
+            operations,
+        }
+    }
+
+    pub(crate) fn is_full_size() -> bool {
+        env::var_os("ISOLATION_OPERATIONS").is_some()
     }
 
     pub(crate) async fn blow<A: Accounts>(&self, accounts: A) -> Found {
@@ -121,7 +120,7 @@ impl Storm {
                 tokio::spawn(async move {
                     for _ in 0..count {
                         let account = dice.roll(among);
-                        one(&accounts, &ledger, account, &mut dice).await;
+                        one(&accounts, &ledger, (account, among), &mut dice).await;
                     }
                 })
             })
@@ -137,17 +136,21 @@ impl Storm {
     }
 }
 
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
 /// One transaction of one account, to its end, to its cancellation, or to its panic.
 async fn one<A: Accounts>(
     accounts: &Arc<A>,
     ledger: &Arc<Mutex<Ledger>>,
-    account: usize,
+    (account, among): (usize, usize),
     dice: &mut Dice,
 ) {
     let transaction = transact(
         Arc::clone(accounts),
         Arc::clone(ledger),
-        account,
+        (account, among),
         Dice(dice.roll(usize::MAX) as u64),
     );
     match dice.roll(100) {
@@ -173,7 +176,7 @@ async fn one<A: Accounts>(
 async fn transact<A: Accounts>(
     accounts: Arc<A>,
     ledger: Arc<Mutex<Ledger>>,
-    account: usize,
+    (account, among): (usize, usize),
     mut dice: Dice,
 ) {
     let owner = name(account);
@@ -182,11 +185,17 @@ async fn transact<A: Accounts>(
     };
     let mut written = Vec::new();
     for _ in 0..=dice.roll(4) {
-        match dice.roll(4) {
+        match dice.roll(6) {
             0 => {
-                let id = Uuid::now_v7();
+                let twin = if dice.roll(8) == 0 {
+                    foreign_row(&ledger, account, &mut dice)
+                } else {
+                    None
+                };
+                let id = twin.unwrap_or_else(Uuid::now_v7);
                 if session.write(id, &owner).await.is_some() {
                     written.push(id);
+                    ledger.lock().unwrap().found.twins += usize::from(twin.is_some());
                 }
             }
             1 => {
@@ -194,9 +203,29 @@ async fn transact<A: Accounts>(
                 session.upsert(key, &owner).await;
             }
             2 => {
-                let sql = HOSTILE[dice.roll(HOSTILE.len())];
-                if session.run(sql).await.is_none() {
-                    ledger.lock().unwrap().found.refused += 1;
+                let target = foreign_row(&ledger, account, &mut dice);
+                if let Some(target) = target.filter(|id| !written.contains(id)) {
+                    let referred = session.refer(Uuid::now_v7(), target).await.is_some();
+                    ledger
+                        .lock()
+                        .unwrap()
+                        .saw_reference(account, target, referred);
+                }
+            }
+            3 | 4 => {
+                let other = (account + 1 + dice.roll(among - 1)) % among;
+                let hostile = accounts.hostile(other);
+                let sql = &hostile[dice.roll(hostile.len())];
+                match session.run(sql.clone()).await {
+                    Some(texts) => {
+                        for text in texts {
+                            if let Some(seen) = foreign_name(&text, &owner) {
+                                let text = format!("{owner} saw {seen} by {sql}");
+                                ledger.lock().unwrap().found.foreign.push(text);
+                            }
+                        }
+                    }
+                    None => ledger.lock().unwrap().found.refused += 1,
                 }
             }
             _ => {}
@@ -219,12 +248,45 @@ async fn transact<A: Accounts>(
     }
     if session.commit().await.is_some() {
         let mut rows = ledger.lock().unwrap();
-        rows.must.entry(account).or_default().extend(written);
+        rows.keep(account, written);
         rows.found.committed += 1;
     }
 }
 
+/// A row that another account has committed.
+fn foreign_row(ledger: &Mutex<Ledger>, account: usize, dice: &mut Dice) -> Option<Uuid> {
+    let ledger = ledger.lock().unwrap();
+    let (of, id) = *ledger.latest.get(dice.roll(ledger.latest.len().max(1)))?;
+    (of != account).then_some(id)
+}
+
 impl Ledger {
+    const LATEST: usize = 64;
+
+    fn keep(&mut self, account: usize, written: Vec<Uuid>) {
+        for id in &written {
+            if self.latest.len() >= Self::LATEST {
+                self.latest.remove(0);
+            }
+            self.latest.push((account, *id));
+        }
+        self.must.entry(account).or_default().extend(written);
+    }
+
+    /// Only a row of the account's own, a twin, can be referred to.
+    fn saw_reference(&mut self, account: usize, target: Uuid, referred: bool) {
+        let may = self.may.get(&account);
+        if may.is_some_and(|may| may.contains(&target)) {
+            return;
+        }
+        if referred {
+            let text = format!("{} refers to {target} of another", name(account));
+            self.found.foreign.push(text);
+        } else {
+            self.found.unreferred += 1;
+        }
+    }
+
     fn audit(&mut self, account: usize, rows: Vec<(Uuid, String)>) {
         let owner = name(account);
         let mut there = BTreeSet::new();
@@ -251,6 +313,22 @@ impl Ledger {
     }
 }
 
+/// What all rows of an account carry.
 pub(crate) fn name(account: usize) -> String {
-    format!("account {account}")
+    format!("{NAME}{account:03}")
+}
+
+const NAME: &str = "account-";
+
+/// The name of another account in a text that a session of `owner` read, or a thief's.
+pub(crate) fn foreign_name<'t>(text: &'t str, owner: &str) -> Option<&'t str> {
+    let named = text.match_indices(NAME).filter_map(|(at, _)| {
+        let name = text.get(at..at + owner.len())?;
+        let number = name.get(NAME.len()..)?;
+        number
+            .bytes()
+            .all(|digit| digit.is_ascii_digit())
+            .then_some(name)
+    });
+    named.into_iter().find(|name| *name != owner)
 }

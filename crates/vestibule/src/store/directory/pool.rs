@@ -81,7 +81,12 @@ impl Pool {
                 let mut connection = directory.pool.acquire().await?;
                 run(Connection::Sqlite(&mut connection)).await
             }
-            Self::Postgres(directory) if directory.login == Login::Application => {
+            // Behind a pooler a statement takes two turns, one to be prepared and one to be run:
+            // only a transaction makes sure that both are on the same server connection, and that
+            // it is not somebody else's statement that runs.
+            Self::Postgres(directory)
+                if directory.login == Login::Application && directory.server.is_direct() =>
+            {
                 let mut connection = directory.pool.acquire().await?;
                 run(directory.server.calling(&mut connection)).await
             }

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, FromRow as _, PgConnection, postgres::PgConnectOptions};
 
 pub(crate) use self::functions::call;
 pub(crate) use self::install::{Installation, behind, install, prepare_binding, require_current};
@@ -118,13 +118,15 @@ impl Server {
 /// Sets the signer's clock; how much of a statement's text the server shows to others.
 async fn look(signer: &Signer, connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
     let asked = std::time::Instant::now();
-    let (now, visible): (i64, i64) = sqlx::query_as(
+    // In one message: behind a pooler, what is prepared on one server connection may be run on
+    // another, where it is somebody else's statement.
+    let row = sqlx::raw_sql(
         "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
                 pg_size_bytes(current_setting('track_activity_query_size'))",
     )
-    .persistent(false)
     .fetch_one(connection)
     .await?;
+    let (now, visible) = <(i64, i64)>::from_row(&row)?;
     signer.clock().set(now, asked);
     Ok(usize::try_from(visible).unwrap_or(0))
 }
@@ -135,12 +137,11 @@ async fn first_connection(url: &PostgresUrl) -> Result<(PgConnection, bool), sql
     const MARK: (&str, &str) = ("vestibule.direct", "yes");
     let marked = options(url, true).options([MARK]).connect().await;
     if let Ok(mut connection) = marked {
-        let seen: (Option<String>,) = sqlx::query_as("SELECT current_setting($1, true)")
-            .persistent(false)
-            .bind(MARK.0)
+        let row = sqlx::raw_sql("SELECT current_setting('vestibule.direct', true)")
             .fetch_one(&mut connection)
             .await?;
-        if seen.0.as_deref() == Some(MARK.1) {
+        let (seen,) = <(Option<String>,)>::from_row(&row)?;
+        if seen.as_deref() == Some(MARK.1) {
             return Ok((connection, true));
         }
         close(connection).await;

@@ -6,14 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, FromRow as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::super::SessionError;
 use crate::{
     settings::Tenancy,
     store::{
-        Connection, Query,
+        Connection,
         postgres::{Server, close, is_lost, literal},
     },
 };
@@ -29,6 +29,12 @@ const BACKEND: &str = "pg_catalog.pg_backend_pid() AS backend";
 
 /// Breaking a statement off may take this long; after that its own time limit ends it.
 const KILL: Duration = Duration::from_secs(1);
+
+/// What the driver asks for when it connects. Clearing resets a pooler's connections to what the
+/// server has instead, and texts in another encoding would be stored as something else.
+const AS_CONNECTED: &str = "pg_catalog.set_config('client_encoding', 'UTF8', true), \
+    pg_catalog.set_config('TimeZone', 'UTC', true), \
+    pg_catalog.set_config('DateStyle', 'ISO, MDY', true)";
 
 /// A connection that sees no account until a transaction is begun for one.
 #[derive(Debug)]
@@ -68,8 +74,11 @@ impl PostgresSpace {
 
     /// The database's own word for whose it is: its name could have been given to another's.
     async fn require_owner(&mut self, account: Uuid) -> Result<(), SessionError> {
-        let query = Query::new("SELECT account_id FROM tenant.vestibule_account");
-        match query.fetch_optional::<(Uuid,)>(self.connection()).await {
+        // In one message: see `look` of the server.
+        let asked = sqlx::raw_sql("SELECT account_id FROM tenant.vestibule_account");
+        let row = asked.fetch_optional(&mut self.connection).await;
+        let owner = row.and_then(|row| row.map(|row| <(Uuid,)>::from_row(&row)).transpose());
+        match owner {
             Ok(Some((owner,))) if owner == account => Ok(()),
             Ok(_) => Err(SessionError::Refused(format!(
                 "the database of account {account} is not that account's: restore it from a backup"
@@ -118,9 +127,8 @@ impl PostgresSpace {
         let killed = async {
             let mut other = self.server.options().connect().await?;
             // The process is still ours: our connection, which is open, has its transaction.
-            sqlx::query("SELECT pg_catalog.pg_terminate_backend($1)")
-                .persistent(false)
-                .bind(backend)
+            let sql = format!("SELECT pg_catalog.pg_terminate_backend({backend})");
+            sqlx::raw_sql(AssertSqlSafe(sql))
                 .execute(&mut other)
                 .await?;
             close(other).await;
@@ -140,7 +148,7 @@ impl PostgresSpace {
         if self.tenancy == Tenancy::Database {
             return format!(
                 "{CLEAR}; BEGIN; SELECT {own}('search_path', {space}, true), \
-                 {own}('statement_timeout', '{limit}', true), {BACKEND}"
+                 {own}('statement_timeout', '{limit}', true), {AS_CONNECTED}, {BACKEND}"
             );
         }
         // Other sessions of this login can read the beginning of a statement's text: the binding
@@ -150,7 +158,7 @@ impl PostgresSpace {
         format!(
             "/*{curtain}*/ {CLEAR}; BEGIN; SELECT {own}('vestibule.binding', '{binding}', true), \
              {own}('search_path', {space}, true), {own}('statement_timeout', '{limit}', true), \
-             {BACKEND}"
+             {AS_CONNECTED}, {BACKEND}"
         )
     }
 

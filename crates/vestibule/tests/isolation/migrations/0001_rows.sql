@@ -8,3 +8,9 @@ CREATE TABLE keys (
     key BIGINT PRIMARY KEY NOT NULL,
     owner TEXT NOT NULL
 );
+
+-- What refers to a row: of the same account, whatever ids others have.
+CREATE TABLE refs (
+    id UUID PRIMARY KEY NOT NULL,
+    target UUID NOT NULL REFERENCES rows (id)
+);
