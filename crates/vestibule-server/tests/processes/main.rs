@@ -16,7 +16,8 @@
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
 //! | `commands` | what the command line prints |
-//! | `logs` | what is never logged |
+//! | `logs` | what is never logged
+//! | `postgres` | the whole path of an operator on PostgreSQL |
 
 #![allow(
     clippy::unwrap_used,
@@ -40,6 +41,7 @@ mod logs;
 mod metrics;
 mod network;
 mod outage;
+mod postgres;
 mod settings;
 mod surface;
 mod world;
