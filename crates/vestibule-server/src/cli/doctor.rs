@@ -67,8 +67,11 @@ pub(crate) async fn run(global: &Global, arguments: &DoctorArgs) -> Result<Answe
     accepted_tokens(&settings.library, &mut findings);
     admin_listener(&settings.server, &mut findings);
     let directory = database(&settings.library, &mut findings).await;
-    if let (Some(directory), Some(servers)) = (&directory, settings.library.database.postgres()) {
-        login(&settings.library.database, directory, &mut findings).await;
+    if let Some(servers) = settings.library.database.postgres() {
+        if let Some(directory) = &directory {
+            login(&settings.library.database, directory, &mut findings).await;
+        }
+        // Also where the application's login cannot open it: the owner's sees why.
         if servers.main.owner.is_some() {
             spaces(
                 &settings.library.database,

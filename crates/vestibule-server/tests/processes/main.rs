@@ -17,6 +17,7 @@
 //! | `metrics` | the admin listener |
 //! | `commands` | what the command line prints |
 //! | `logs` | what is never logged
+//! | `doctor` | mistakes on PostgreSQL, each found by its name
 //! | `postgres` | the whole path of an operator on PostgreSQL |
 
 #![allow(
@@ -34,6 +35,7 @@ mod callers;
 mod changes;
 mod commands;
 mod database;
+mod doctor;
 mod first_visit;
 mod kept;
 mod life;
