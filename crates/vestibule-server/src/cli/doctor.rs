@@ -91,16 +91,30 @@ pub(crate) async fn run(global: &Global, arguments: &DoctorArgs) -> Result<Answe
     let accepted = provider(&settings.library, &api, &mut findings).await;
     if let Some(directory) = &directory {
         entrance(&settings.library, accepted, directory, &mut findings).await?;
+    }
+    if let Some(directory) = all_seeing(&settings.library.database, directory).await {
         clients(
             &settings.library,
             accepted.then_some(&api),
             &arguments.allowed,
-            directory,
+            &directory,
             &mut findings,
         )
         .await?;
     }
     Ok(findings.answer())
+}
+
+/// The directory for whoever may list what is in it: on PostgreSQL the owner alone. Where there is
+/// none, a finding says so already.
+async fn all_seeing(settings: &DatabaseSettings, own: Option<Directory>) -> Option<Directory> {
+    match settings.postgres() {
+        None => own,
+        Some(servers) => {
+            servers.main.owner.as_ref()?;
+            Directory::open_as_owner(settings, clock()).await.ok()
+        }
+    }
 }
 
 /// Security rule 2.

@@ -243,8 +243,9 @@ fn doctor(site: &Site) -> (i32, Value) {
 
 /// Names of findings that are not `ok`.
 fn names(findings: &Value, levels: &[&str]) -> BTreeSet<String> {
-    let findings = findings["findings"].as_array().unwrap().iter();
-    findings
+    let all = findings["findings"].as_array();
+    let all = all.unwrap_or_else(|| panic!("{findings}"));
+    all.iter()
         .filter(|found| levels.contains(&found["level"].as_str().unwrap()))
         .inspect(|found| assert!(found["fix"].is_string(), "{found}"))
         .map(|found| found["name"].as_str().unwrap().to_owned())

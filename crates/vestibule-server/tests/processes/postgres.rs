@@ -124,7 +124,11 @@ async fn the_operators_path(tenancy: &str, pooled: bool) {
     let http = http();
     let get = async |path: &str, token: &str| {
         let url = format!("{}{path}", server.public);
-        Answer::of(http.get(url).bearer_auth(token)).await
+        let answer = Answer::of(http.get(url).bearer_auth(token)).await;
+        if path != "/readyz" {
+            assert_ne!(answer.status, 503, "{answer:?}\n{}", server.log());
+        }
+        answer
     };
     eventually(Duration::from_secs(5), "is ready", async || {
         get("/readyz", "").await.status == 200
