@@ -185,3 +185,49 @@ async fn the_operators_path(tenancy: &str, pooled: bool) {
     drop(server);
     database.drop().await;
 }
+
+/// An account may lie on another cluster, by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_on_another_cluster() {
+    for tenancy in ["row", "schema", "database"] {
+        let Site {
+            database,
+            sandbox,
+            mut place,
+        } = Site::new(tenancy, false).await;
+        let other = Postgres::own().await;
+        let eu = other.postgres().database().await;
+        let named = |url: String| format!("eu={url}");
+        place.set("VESTIBULE_CLUSTERS", &named(eu.application_url()));
+        place.set("VESTIBULE_ADMIN_CLUSTERS", &named(eu.owner_url()));
+        place.json(&["migrate"]);
+        let create = |name: &'static str, tenant: &'static str| {
+            ["account", "create", "--name", name, "--tenant", tenant]
+        };
+        let unknown = [&create("X", "tenant_x")[..], &["--cluster", "us"]].concat();
+        let said = place.run(&unknown);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.stderr.contains("VESTIBULE_CLUSTERS"), "{said:?}");
+        let acme = [&create("Acme", "tenant_acme")[..], &["--cluster", "eu"]].concat();
+        let acme = place.json(&acme);
+        assert_eq!(acme["cluster"], "eu");
+        let globex = place.json(&create("Globex", "tenant_globex"));
+        assert_eq!(globex["cluster"], "main");
+        let id = acme["id"].as_str().unwrap();
+        assert_eq!(place.json(&["account", "show", id]), acme);
+        let listed = place.json(&["account", "list"]);
+        for account in [&acme, &globex] {
+            let items = listed["items"].as_array().unwrap();
+            assert!(items.contains(account), "{listed}");
+        }
+        let server = place.serve();
+        let token = sandbox.user_token("user_ada").mint();
+        let me = http().get(format!("{}/v1/activity", server.public));
+        Answer::of(me.bearer_auth(token)).await.expect_ok();
+        let said = place.run(&["doctor", "--json"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        place.json(&["account", "delete", id, "--yes"]);
+        drop(server);
+        drop(database);
+    }
+}

@@ -57,6 +57,26 @@ impl TenantSpaces {
         Ok(findings)
     }
 
+    /// The accounts that lie on other clusters than the main one; none on SQLite, where there are
+    /// no clusters. For the owner's login.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub async fn placements(&self) -> Result<Option<BTreeMap<Uuid, String>>, StoreError> {
+        let Some(places) = self.place().postgres() else {
+            return Ok(None);
+        };
+        let mut main = places.owner_connection(places.main(), None).await?;
+        let placed = placements(&mut main).await?;
+        close(main).await;
+        Ok(Some(
+            placed
+                .into_iter()
+                .filter_map(|(account, on)| Some((account, on?)))
+                .collect(),
+        ))
+    }
+
     /// What the owner's login sees of every cluster and every account's space, or of so many
     /// accounts, chosen at random. The spaces must have been opened as owner.
     ///

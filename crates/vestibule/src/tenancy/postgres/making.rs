@@ -159,23 +159,20 @@ impl Places {
 
     /// Drops a database whoever is connected to it: a pooler keeps connections of the
     /// application's login for long, and only that login itself, or a superuser, may end them.
+    ///
+    /// A pooler that looks up passwords in that very database keeps a superuser's connection
+    /// there, which nobody of us may end. Then the database is emptied and closed; `doctor` names
+    /// it until it is dropped.
     async fn drop_database(&self, cluster: &Cluster, name: &str) -> Result<(), StoreError> {
-        const TRIES: u32 = 20;
+        const TRIES: u32 = 10;
         const PAUSE: Duration = Duration::from_millis(100);
         let mut owner = self.owner_connection(cluster, None).await?;
-        let close_it = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", quoted(name));
-        // What fails here is that it is not there any more, or fails again below.
-        drop(script(&mut owner, &close_it).await);
         let drop_it = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name));
-        let mut tries = 0;
-        loop {
-            let dropped = script(&mut owner, &drop_it).await;
-            tries += 1;
-            match dropped {
+        for _ in 0..TRIES {
+            match script(&mut owner, &drop_it).await {
                 // Somebody else's connection, or one that is just ending.
                 Err(StoreError::Database(sqlx::Error::Database(error)))
-                    if matches!(error.code().as_deref(), Some("42501" | "55006"))
-                        && tries < TRIES =>
+                    if matches!(error.code().as_deref(), Some("42501" | "55006")) =>
                 {
                     self.end_sessions(cluster, name).await?;
                     tokio::time::sleep(PAUSE).await;
@@ -187,6 +184,19 @@ impl Places {
                 }
             }
         }
+        let mut inside = self.owner_connection(cluster, Some(name)).await?;
+        let empty = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(OWN));
+        script(&mut inside, &empty).await?;
+        close(inside).await;
+        let shut = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", quoted(name));
+        script(&mut owner, &shut).await?;
+        close(owner).await;
+        tracing::warn!(
+            database = name,
+            "the account's database is empty, but is still there: another login, such as a \
+             pooler's auth_user, is connected to it. Drop it when that has left"
+        );
+        Ok(())
     }
 
     /// Ends what the application's login does in the database.
