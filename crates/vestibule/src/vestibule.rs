@@ -14,7 +14,7 @@ use crate::{
     principal::{LocalFacts, PROVIDER, Principal, Resolver},
     provider::{Authress, AuthressApi, KeySets, TenantCache, UserCache},
     settings::{DatabaseSettings, Settings, SettingsError},
-    store::{AccountUsers, Directory, StoreError, WatchGuard},
+    store::{AccountUsers, Danger, Directory, Finding, Level, StoreError, WatchGuard},
     tenancy::{
         Migrated, SessionError, SessionScope, SystemAccess, TenantRepository, TenantService,
         TenantSession, TenantSpaces, activity::ActivityLog, attach_is_impossible,
@@ -55,6 +55,19 @@ pub enum StartError {
     /// The database could not be opened, or is not ours.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Accounts would not be kept apart as promised, and nobody allowed it
+    /// ([`VestibuleBuilder::allow`]).
+    #[error("{}", refusal(.0))]
+    Dangerous(Vec<Finding>),
+}
+
+fn refusal(findings: &[Finding]) -> String {
+    let mut text = "the database does not keep accounts apart as it should:".to_owned();
+    for finding in findings {
+        text.push_str("\n  ");
+        text.push_str(&finding.to_string());
+    }
+    text
 }
 
 /// Whether requests can be served, and what is missing.
@@ -72,6 +85,7 @@ pub struct VestibuleBuilder {
     settings: Settings,
     clock: SharedClock,
     allow_other_provider: bool,
+    allowed: Vec<Danger>,
 }
 
 impl Vestibule {
@@ -90,6 +104,7 @@ impl Vestibule {
             settings,
             clock: Arc::new(SystemClock),
             allow_other_provider: false,
+            allowed: Vec::new(),
         }
     }
 
@@ -262,7 +277,17 @@ impl VestibuleBuilder {
         self
     }
 
+    /// Starts in spite of this danger of a database on PostgreSQL. May be called again for others.
+    #[must_use]
+    pub fn allow(mut self, danger: Danger) -> Self {
+        self.allowed.push(danger);
+        self
+    }
+
     /// Opens the database, starts what runs in the background, and loads keys.
+    ///
+    /// On PostgreSQL it first looks at what the application's login may do, on every cluster that
+    /// answers, and starts on no danger that was not allowed.
     ///
     /// # Errors
     ///
@@ -273,6 +298,7 @@ impl VestibuleBuilder {
             settings,
             clock,
             allow_other_provider,
+            allowed,
         } = self;
         let Settings {
             provider: settings,
@@ -281,10 +307,12 @@ impl VestibuleBuilder {
         // Before anything is made: it may find a setting that cannot be used.
         let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
         let directory = Directory::open(&database, Arc::clone(&clock)).await?;
+        let spaces = TenantSpaces::open(&database, &directory, Arc::clone(&clock))?;
+        // Before anything is written.
+        refuse_dangers(spaces.audit_login().await?, &allowed)?;
         directory
             .bind_provider(&settings.origin(), allow_other_provider)
             .await?;
-        let spaces = TenantSpaces::open(&database, &directory, Arc::clone(&clock))?;
         if database.sqlite().is_some() && !attach_is_impossible().await {
             tracing::warn!(
                 "this build of SQLite can open a second file (ATTACH, VACUUM INTO): build with \
@@ -361,5 +389,25 @@ impl VestibuleBuilder {
     /// As [`VestibuleBuilder::build`].
     pub async fn build_with_system_access(self) -> Result<(Vestibule, SystemAccess), StartError> {
         Ok((self.build().await?, SystemAccess::grant()))
+    }
+}
+
+/// Says what was allowed, and refuses what was not.
+fn refuse_dangers(findings: Vec<Finding>, allowed: &[Danger]) -> Result<(), StartError> {
+    let (dangers, others): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .filter(|finding| finding.level != Level::Ok)
+        .partition(|finding| {
+            finding
+                .danger
+                .is_some_and(|danger| !allowed.contains(&danger))
+        });
+    for finding in others {
+        tracing::warn!(finding = finding.name, "{}", finding.message);
+    }
+    if dangers.is_empty() {
+        Ok(())
+    } else {
+        Err(StartError::Dangerous(dangers))
     }
 }

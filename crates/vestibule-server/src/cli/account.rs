@@ -29,6 +29,9 @@ pub(crate) enum AccountCommand {
         /// Answer with the tenant's account where there is one already
         #[arg(long)]
         if_missing: bool,
+        /// PostgreSQL: the cluster of VESTIBULE_CLUSTERS on which its data are to lie
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
     },
     /// All accounts
     List,
@@ -84,9 +87,10 @@ pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answ
             name,
             tenant,
             if_missing,
-        } => create(global, &name, &tenant, if_missing).await,
-        AccountCommand::List => list(&global.directory().await?).await,
-        AccountCommand::Show { id } => show(&global.directory().await?, id).await,
+            cluster,
+        } => create(global, &name, &tenant, if_missing, cluster.as_deref()).await,
+        AccountCommand::List => list(global).await,
+        AccountCommand::Show { id } => show(global, id).await,
         AccountCommand::Rename(arguments) => {
             let name = arguments.new_name.or(arguments.name).unwrap_or_default();
             let directory = global.directory().await?;
@@ -131,15 +135,18 @@ async fn create(
     name: &str,
     tenant: &str,
     if_missing: bool,
+    cluster: Option<&str>,
 ) -> Result<Answer, Failure> {
+    // The name of the cluster of DATABASE_URL.
+    let cluster = cluster.filter(|name| *name != MAIN);
     let settings = global.database()?;
     let directory = Directory::open_as_owner(&settings, clock()).await?;
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
     if let Some(account) = directory.find_account_by_tenant(tenant).await? {
         return existing(&account, if_missing);
     }
-    match spaces.create_account(name, tenant).await {
-        Ok(account) => Ok(one(&account)),
+    match spaces.create_account_on(cluster, name, tenant).await {
+        Ok(account) => with_cluster(&spaces, &account).await,
         // Somebody was faster.
         Err(StoreError::AlreadyExists(_)) => {
             match directory.find_account_by_tenant(tenant).await? {
@@ -165,22 +172,60 @@ fn existing(account: &Account, wanted: bool) -> Result<Answer, Failure> {
     )))
 }
 
-async fn list(directory: &Directory) -> Result<Answer, Failure> {
-    let accounts = all_accounts(directory).await?;
-    let mut table = Table::new(&["ID", "NAME", "TENANT", "STATUS"]);
+async fn list(global: &Global) -> Result<Answer, Failure> {
+    let settings = global.database()?;
+    let directory = Directory::open_as_owner(&settings, clock()).await?;
+    let accounts = all_accounts(&directory).await?;
+    let places = TenantSpaces::open(&settings, &directory, clock())?
+        .placements()
+        .await?;
+    let headings: &[&str] = match &places {
+        Some(_) => &["ID", "NAME", "TENANT", "STATUS", "CLUSTER"],
+        None => &["ID", "NAME", "TENANT", "STATUS"],
+    };
+    let mut table = Table::new(headings);
+    let mut items = Vec::with_capacity(accounts.len());
     for account in &accounts {
-        table.row(&[
-            &account.id.to_string(),
+        let id = account.id.to_string();
+        let mut row = vec![
+            id.as_str(),
             &account.name,
             &account.authress_tenant_id,
             account.status.as_str(),
-        ]);
+        ];
+        let mut item = json!(account);
+        if let Some(places) = &places {
+            let cluster = places.get(&account.id).map_or(MAIN, String::as_str);
+            row.push(cluster);
+            item["cluster"] = json!(cluster);
+        }
+        table.row(&row);
+        items.push(item);
     }
-    Ok(Answer::list(&accounts, &table))
+    Ok(Answer::list(&items, &table))
 }
 
-async fn show(directory: &Directory, id: Uuid) -> Result<Answer, Failure> {
-    Ok(one(&found(directory, id).await?))
+async fn show(global: &Global, id: Uuid) -> Result<Answer, Failure> {
+    let settings = global.database()?;
+    let directory = Directory::open_as_owner(&settings, clock()).await?;
+    let account = found(&directory, id).await?;
+    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
+    with_cluster(&spaces, &account).await
+}
+
+/// As people call the cluster of DATABASE_URL.
+const MAIN: &str = "main";
+
+/// The account, on PostgreSQL with the cluster that holds its data.
+async fn with_cluster(spaces: &TenantSpaces, account: &Account) -> Result<Answer, Failure> {
+    let Some(places) = spaces.placements().await? else {
+        return Ok(one(account));
+    };
+    let cluster = places.get(&account.id).map_or(MAIN, String::as_str);
+    let mut document = json!(account);
+    document["cluster"] = json!(cluster);
+    let text = format!("{}{}", facts_of(account), facts(&[("cluster", cluster)]));
+    Ok(Answer::new(&document, text))
 }
 
 /// Everything that is kept of the account: JSON lines, or with `--json` the same in one document.
@@ -254,11 +299,14 @@ pub(super) async fn clients_of(
 }
 
 fn one(account: &Account) -> Answer {
-    let text = facts(&[
+    Answer::new(account, facts_of(account))
+}
+
+fn facts_of(account: &Account) -> String {
+    facts(&[
         ("id", &account.id.to_string()),
         ("name", &account.name),
         ("tenant", &account.authress_tenant_id),
         ("status", account.status.as_str()),
-    ]);
-    Answer::new(account, text)
+    ])
 }

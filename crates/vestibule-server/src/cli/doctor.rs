@@ -11,9 +11,9 @@ use serde_json::json;
 use vestibule::{
     Vestibule,
     provider::{AuthressApi, Found, ProviderError},
-    settings::Settings,
-    store::Directory,
-    tenancy::attach_is_impossible,
+    settings::{DatabaseSettings, Settings},
+    store::{self, Danger, Directory, StoreError},
+    tenancy::{TenantSpaces, attach_is_impossible},
 };
 
 use super::{
@@ -30,6 +30,9 @@ pub(crate) struct DoctorArgs {
     /// A service client that may obtain tokens of any user; once for each
     #[arg(long = "allow-token-generation", value_name = "CLIENT_ID")]
     allowed: Vec<String>,
+    /// PostgreSQL: look into the data of so many accounts, chosen at random, instead of all
+    #[arg(long, value_name = "NUMBER")]
+    accounts: Option<u32>,
 }
 
 /// How bad a finding is.
@@ -44,7 +47,7 @@ enum Level {
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Finding {
-    name: &'static str,
+    name: String,
     level: Level,
     /// What was found.
     message: String,
@@ -64,20 +67,54 @@ pub(crate) async fn run(global: &Global, arguments: &DoctorArgs) -> Result<Answe
     accepted_tokens(&settings.library, &mut findings);
     admin_listener(&settings.server, &mut findings);
     let directory = database(&settings.library, &mut findings).await;
+    if let Some(servers) = settings.library.database.postgres() {
+        if let Some(directory) = &directory {
+            login(&settings.library.database, directory, &mut findings).await;
+        }
+        // Also where the application's login cannot open it: the owner's sees why.
+        if servers.main.owner.is_some() {
+            spaces(
+                &settings.library.database,
+                arguments.accounts,
+                &mut findings,
+            )
+            .await;
+        } else {
+            findings.warning(
+                "spaces_unseen",
+                "tables, policies and migrations were not looked at: only their owner can",
+                "set DATABASE_ADMIN_URL for this command",
+            );
+        }
+    }
     let api = AuthressApi::new(&settings.library.provider, clock())?;
     let accepted = provider(&settings.library, &api, &mut findings).await;
     if let Some(directory) = &directory {
         entrance(&settings.library, accepted, directory, &mut findings).await?;
+    }
+    if let Some(directory) = all_seeing(&settings.library.database, directory).await {
         clients(
             &settings.library,
             accepted.then_some(&api),
             &arguments.allowed,
-            directory,
+            &directory,
             &mut findings,
         )
         .await?;
     }
     Ok(findings.answer())
+}
+
+/// The directory for whoever may list what is in it: on PostgreSQL the owner alone. Where there is
+/// none, a finding says so already.
+async fn all_seeing(settings: &DatabaseSettings, own: Option<Directory>) -> Option<Directory> {
+    match settings.postgres() {
+        None => own,
+        Some(servers) => {
+            servers.main.owner.as_ref()?;
+            Directory::open_as_owner(settings, clock()).await.ok()
+        }
+    }
 }
 
 /// Security rule 2.
@@ -125,6 +162,9 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Direct
         Ok(()) => findings.ok("database", "the database answers"),
         Err(error) => findings.problem("database", error.to_string(), "see DATABASE_URL"),
     }
+    if settings.database.postgres().is_some() {
+        return Some(directory);
+    }
     if attach_is_impossible().await {
         findings.ok("attach", "one database file cannot reach another");
     } else {
@@ -136,6 +176,38 @@ async fn database(settings: &Settings, findings: &mut Findings) -> Option<Direct
     }
     file_modes(settings, findings);
     Some(directory)
+}
+
+/// What the application's login may do, and the way to the servers.
+async fn login(settings: &DatabaseSettings, directory: &Directory, findings: &mut Findings) {
+    let seen = async {
+        let spaces = TenantSpaces::open(settings, directory, clock())?;
+        let seen = spaces.audit_login().await;
+        spaces.close().await;
+        seen
+    };
+    findings.add(
+        seen.await,
+        "login",
+        "the application's login owns nothing and may do no more than it needs",
+    );
+}
+
+/// What only the owner sees: every account's tables, policies, rights and migrations.
+async fn spaces(settings: &DatabaseSettings, accounts: Option<u32>, findings: &mut Findings) {
+    let seen = async {
+        let directory = Directory::open_as_owner(settings, clock()).await?;
+        let spaces = TenantSpaces::open(settings, &directory, clock())?;
+        let seen = spaces.audit(accounts).await;
+        spaces.close().await;
+        directory.close().await;
+        seen
+    };
+    findings.add(
+        seen.await,
+        "spaces",
+        "accounts' tables, policies, rights and migrations are as `migrate` leaves them",
+    );
 }
 
 /// Database files are their owner's only; so are the files beside them.
@@ -247,7 +319,11 @@ async fn entrance(
             "the database is new and takes this provider",
         ),
     }
-    let vestibule = match Vestibule::builder(settings.clone()).build().await {
+    // What is dangerous is named elsewhere.
+    let builder = Danger::all().fold(Vestibule::builder(settings.clone()), |builder, danger| {
+        builder.allow(danger)
+    });
+    let vestibule = match builder.build().await {
         Ok(vestibule) => vestibule,
         Err(error) => {
             findings.problem("start", error.to_string(), "`serve` would not start either");
@@ -344,7 +420,7 @@ async fn clients(
 impl Findings {
     fn ok(&mut self, name: &'static str, message: impl Into<String>) {
         self.0.push(Finding {
-            name,
+            name: name.to_owned(),
             level: Level::Ok,
             message: message.into(),
             fix: None,
@@ -353,7 +429,7 @@ impl Findings {
 
     fn warning(&mut self, name: &'static str, message: impl Into<String>, fix: impl Into<String>) {
         self.0.push(Finding {
-            name,
+            name: name.to_owned(),
             level: Level::Warning,
             message: message.into(),
             fix: Some(fix.into()),
@@ -362,11 +438,40 @@ impl Findings {
 
     fn problem(&mut self, name: &'static str, message: impl Into<String>, fix: impl Into<String>) {
         self.0.push(Finding {
-            name,
+            name: name.to_owned(),
             level: Level::Problem,
             message: message.into(),
             fix: Some(fix.into()),
         });
+    }
+
+    /// What the library found; one good word where nothing is wrong.
+    fn add(
+        &mut self,
+        seen: Result<Vec<store::Finding>, StoreError>,
+        name: &'static str,
+        all_well: &str,
+    ) {
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(error) => {
+                let fix = "see DATABASE_URL, DATABASE_ADMIN_URL and VESTIBULE_CLUSTERS";
+                return self.problem(name, error.to_string(), fix);
+            }
+        };
+        if seen.iter().all(|found| found.level == store::Level::Ok) {
+            self.ok(name, all_well);
+        }
+        self.0.extend(seen.into_iter().map(|found| Finding {
+            name: found.name,
+            level: match found.level {
+                store::Level::Ok => Level::Ok,
+                store::Level::Warning => Level::Warning,
+                store::Level::Problem => Level::Problem,
+            },
+            message: found.message,
+            fix: Some(found.fix).filter(|fix| !fix.is_empty()),
+        }));
     }
 
     fn answer(self) -> Answer {
@@ -379,7 +484,7 @@ impl Findings {
                 Level::Problem => "PROBLEM",
             };
             let fix = finding.fix.as_deref().unwrap_or("-");
-            table.row(&[level, finding.name, &finding.message, fix]);
+            table.row(&[level, &finding.name, &finding.message, fix]);
         }
         let document = json!({ "healthy": !wrong, "findings": self.0 });
         Answer::new(&document, table.to_string()).with_findings(wrong)

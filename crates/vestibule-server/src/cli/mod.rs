@@ -12,12 +12,12 @@ mod output;
 mod token;
 mod user;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::LazyLock};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use vestibule::{
     settings::{DatabaseSettings, SettingsReader},
-    store::{Directory, Page, PageOf, StoreError},
+    store::{self, Directory, Page, PageOf, StoreError},
 };
 
 use self::output::{Answer, Failure};
@@ -87,13 +87,40 @@ struct ServeArgs {
 }
 
 /// What `serve` refuses unless it is allowed by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Danger {
-    /// The database's users belong to another provider: their subjects then mean whoever has them
-    /// at this one
+    /// The database's users belong to another provider.
     OtherProvider,
-    /// The admin listener can be reached from other machines
+    /// The admin listener can be reached from other machines.
     AdminBeyondLoopback,
+    /// PostgreSQL does not keep accounts apart as it should.
+    Database(store::Danger),
+}
+
+impl ValueEnum for Danger {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Danger>> = LazyLock::new(|| {
+            let own = [Danger::OtherProvider, Danger::AdminBeyondLoopback];
+            own.into_iter()
+                .chain(store::Danger::all().map(Danger::Database))
+                .collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::OtherProvider => PossibleValue::new("other-provider").help(
+                "The database's users belong to another provider: their subjects then mean \
+                 whoever has them at this one",
+            ),
+            Self::AdminBeyondLoopback => PossibleValue::new("admin-beyond-loopback")
+                .help("The admin listener can be reached from other machines"),
+            Self::Database(danger) => {
+                PossibleValue::new(danger.allowed_as()).help(danger.meaning())
+            }
+        })
+    }
 }
 
 /// The arguments of a command that a later version has.
@@ -161,8 +188,12 @@ async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Failure> {
     // Before anything can be interrupted.
     let stop = stop_signal().map_err(|error| Failure::Failed(error.to_string()))?;
     let mut builder = vestibule::Vestibule::builder(settings.library);
-    if arguments.allow.contains(&Danger::OtherProvider) {
-        builder = builder.allow_other_provider();
+    for danger in &arguments.allow {
+        builder = match danger {
+            Danger::OtherProvider => builder.allow_other_provider(),
+            Danger::AdminBeyondLoopback => builder,
+            Danger::Database(danger) => builder.allow(*danger),
+        };
     }
     tokio::pin!(stop);
     let vestibule = tokio::select! {

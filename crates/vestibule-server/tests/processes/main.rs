@@ -16,7 +16,9 @@
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
 //! | `commands` | what the command line prints |
-//! | `logs` | what is never logged |
+//! | `logs` | what is never logged
+//! | `doctor` | mistakes on PostgreSQL, each found by its name
+//! | `postgres` | the whole path of an operator on PostgreSQL |
 
 #![allow(
     clippy::unwrap_used,
@@ -33,6 +35,7 @@ mod callers;
 mod changes;
 mod commands;
 mod database;
+mod doctor;
 mod first_visit;
 mod kept;
 mod life;
@@ -40,6 +43,7 @@ mod logs;
 mod metrics;
 mod network;
 mod outage;
+mod postgres;
 mod settings;
 mod surface;
 mod world;

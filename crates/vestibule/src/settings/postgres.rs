@@ -46,6 +46,11 @@ impl PostgresUrl {
         &self.0
     }
 
+    /// Whether the server is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        is_local(&self.0)
+    }
+
     /// The same login on the same server, in another database.
     pub(crate) fn with_database(&self, database: &str) -> Self {
         Self(self.0.clone().database(database))
@@ -229,16 +234,20 @@ fn postgres_url(text: &str) -> Result<PostgresUrl, String> {
     let names_ssl_mode = url
         .query_pairs()
         .any(|(key, _)| matches!(&*key, "sslmode" | "ssl-mode"));
-    let local = options.get_socket().is_some()
-        || options.get_host().starts_with('/')
-        || is_loopback_host(options.get_host());
-    let options = match (names_ssl_mode, local) {
+    let options = match (names_ssl_mode, is_local(&options)) {
         (true, _) => options,
         (false, true) => options.ssl_mode(PgSslMode::Prefer),
         // Nobody between us and the server may read or change what passes.
         (false, false) => options.ssl_mode(PgSslMode::VerifyFull),
     };
     Ok(PostgresUrl(options))
+}
+
+/// Whether the server is on this machine.
+fn is_local(options: &PgConnectOptions) -> bool {
+    options.get_socket().is_some()
+        || options.get_host().starts_with('/')
+        || is_loopback_host(options.get_host())
 }
 
 fn is_loopback_host(host: &str) -> bool {

@@ -27,6 +27,7 @@ pub(crate) use self::directory::{KeptMigration, Writing};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;
 pub(crate) use self::names::is_plain_text;
+pub use self::postgres::audit::{Danger, Finding, Level};
 pub(crate) use self::query::{
     Connection, Kind, Operation, PostgresConnection, Query, Rows, run_script,
 };

@@ -167,6 +167,10 @@ impl TenantSpaces {
         self.inner.timeout
     }
 
+    pub(super) fn clock(&self) -> &SharedClock {
+        &self.inner.clock
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }

@@ -7,7 +7,9 @@
 //! | `signature.rs` | bindings and proofs, which only a server with the key can make |
 //! | `functions.rs` | the functions through which the application's login reaches the directory |
 //! | `install.rs` | what `migrate` makes of an empty database |
+//! | `audit.rs` | what makes an installation less safe than it should be |
 
+pub(crate) mod audit;
 mod functions;
 mod install;
 mod signature;

@@ -148,19 +148,72 @@ impl Places {
         cluster: &Cluster,
         account: Uuid,
     ) -> Result<(), StoreError> {
-        let mut connection = self.owner_connection(cluster, None).await?;
         if self.tenancy == Tenancy::Database {
-            let drop_it = format!(
-                "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-                quoted(&database_of(account))
-            );
-            script(&mut connection, &drop_it).await?;
-            close(connection).await;
-            return Ok(());
+            return self.drop_database(cluster, &database_of(account)).await;
         }
+        let mut connection = self.owner_connection(cluster, None).await?;
         begin(&mut connection).await?;
         self.remove(&mut connection, account).await?;
         commit(connection).await
+    }
+
+    /// Drops a database whoever is connected to it: a pooler keeps connections of the
+    /// application's login for long, and only that login itself, or a superuser, may end them.
+    ///
+    /// A pooler that looks up passwords in that very database keeps a superuser's connection
+    /// there, which nobody of us may end. Then the database is emptied and closed; `doctor` names
+    /// it until it is dropped.
+    async fn drop_database(&self, cluster: &Cluster, name: &str) -> Result<(), StoreError> {
+        const TRIES: u32 = 10;
+        const PAUSE: Duration = Duration::from_millis(100);
+        let mut owner = self.owner_connection(cluster, None).await?;
+        let drop_it = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quoted(name));
+        for _ in 0..TRIES {
+            match script(&mut owner, &drop_it).await {
+                // Somebody else's connection, or one that is just ending.
+                Err(StoreError::Database(sqlx::Error::Database(error)))
+                    if matches!(error.code().as_deref(), Some("42501" | "55006")) =>
+                {
+                    self.end_sessions(cluster, name).await?;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    close(owner).await;
+                    return Ok(());
+                }
+            }
+        }
+        let mut inside = self.owner_connection(cluster, Some(name)).await?;
+        let empty = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(OWN));
+        script(&mut inside, &empty).await?;
+        close(inside).await;
+        let shut = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", quoted(name));
+        script(&mut owner, &shut).await?;
+        close(owner).await;
+        tracing::warn!(
+            database = name,
+            "the account's database is empty, but is still there: another login, such as a \
+             pooler's auth_user, is connected to it. Drop it when that has left"
+        );
+        Ok(())
+    }
+
+    /// Ends what the application's login does in the database.
+    async fn end_sessions(&self, cluster: &Cluster, database: &str) -> Result<(), StoreError> {
+        let url = &cluster.logins.application;
+        let mut connection = connect(url, self.timeout)
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("{url}: {error}")))?;
+        Query::new(
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+             WHERE datname = $1 AND usename = current_user",
+        )
+        .bind(database)
+        .execute(plain(&mut connection))
+        .await?;
+        close(connection).await;
+        Ok(())
     }
 
     /// A connection of the owner to the cluster's database, or to another one there.

@@ -6,8 +6,10 @@
 //! | `space.rs` | how a transaction is bound to its account, and what is cleared afterwards |
 //! | `making.rs` | how an account's space comes into being, and goes |
 //! | `migrating.rs` | how the application's migrations reach all spaces |
+//! | `audit.rs` | what is not as it should be |
 //! | `tables.sql` | what makes an application's plain tables safe |
 
+mod audit;
 mod exporting;
 mod making;
 mod migrating;
@@ -39,6 +41,8 @@ pub(super) struct Places {
     pub(super) tenancy: Tenancy,
     pub(super) settings: PostgresSettings,
     pub(super) timeout: Duration,
+    /// `DATABASE_POOL_SIZE`.
+    pub(super) connections: u32,
     main: Arc<Cluster>,
     others: BTreeMap<String, Arc<Cluster>>,
     /// Where accounts were found to lie; none: in the main cluster.
@@ -85,6 +89,7 @@ impl Places {
         Self {
             tenancy: settings.tenancy,
             timeout: settings.timeout,
+            connections: settings.pool_size,
             main,
             others: servers
                 .clusters
