@@ -35,6 +35,7 @@ const WRONG: &[(&str, &str)] = &[
     ("TENANCY", "island"),
     ("DATABASE_POOL_SIZE", "0"),
     ("DATABASE_TIMEOUT", "soon"),
+    ("PRINCIPAL_MAX_STALE", "1"),
     ("TOKEN_CACHE_SIZE", "-1"),
     ("TOKEN_CACHE_TTL", "5m"),
     ("TOKEN_LEEWAY", "-30"),

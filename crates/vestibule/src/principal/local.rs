@@ -1,7 +1,9 @@
 //! What the directory said about callers, remembered until the directory changes.
 //!
 //! Entries have no age: the store announces every change within a second, and an entry that was
-//! read while a change arrived is not kept.
+//! read while a change arrived is not kept. Where changes could not be read for longer than
+//! `PRINCIPAL_MAX_STALE`, nothing that is remembered counts: the directory is asked each time, and
+//! what it cannot answer is an outage.
 
 use std::sync::{
     Arc,
@@ -59,7 +61,7 @@ impl LocalFacts {
 
     /// The local user with this Authress user id.
     pub(crate) async fn user(&self, subject: &str) -> Result<Option<Arc<Caller>>, StoreError> {
-        if let Some(known) = self.users.get(subject) {
+        if let Some(known) = self.remembered(&self.users, subject) {
             return Ok(known);
         }
         let generation = self.generation.load(Ordering::Acquire);
@@ -71,7 +73,7 @@ impl LocalFacts {
 
     /// The service client registered under this `client_id`.
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<KnownClient>>, StoreError> {
-        if let Some(known) = self.clients.get(id) {
+        if let Some(known) = self.remembered(&self.clients, id) {
             return Ok(known);
         }
         let generation = self.generation.load(Ordering::Acquire);
@@ -102,6 +104,11 @@ impl LocalFacts {
     pub(crate) fn forget_user(&self, subject: &str) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.users.remove(subject);
+    }
+
+    fn remembered<T: Clone>(&self, facts: &Cache<Arc<str>, T>, key: &str) -> Option<T> {
+        let known = facts.get(key)?;
+        (!self.directory.is_stale()).then_some(known)
     }
 
     fn keep<T: Clone>(&self, facts: &Cache<Arc<str>, T>, key: &str, fact: T, read_at: u64) {
@@ -159,5 +166,72 @@ impl KnownClient {
             }),
             scopes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        clock::{ManualClock, SystemClock, Timestamp},
+        settings::{DatabaseSettings, SettingsReader},
+        store::{NewUser, Profile},
+        tenancy::TenantSpaces,
+    };
+
+    /// Nobody watches here, so the last confirmation is the moment of opening.
+    #[tokio::test]
+    async fn what_nobody_can_confirm_is_believed_for_a_while() {
+        let place = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", place.path().join("main.db").display());
+        let mut reader = SettingsReader::from_pairs([
+            ("DATABASE_URL", url),
+            ("PRINCIPAL_MAX_STALE", "60".to_owned()),
+        ]);
+        let settings = DatabaseSettings::read(&mut reader).unwrap();
+        let other = Directory::open(&settings, Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let spaces = TenantSpaces::open(&settings, &other, Arc::new(SystemClock)).unwrap();
+        let account = spaces.create_account("Acme", "tenant_acme").await.unwrap();
+        let new = NewUser {
+            account_id: account.id,
+            provider: "authress".to_owned(),
+            subject: "user_ada".to_owned(),
+            profile: Profile {
+                email: None,
+                name: None,
+                picture: None,
+            },
+        };
+        other.provision_user(&new).await.unwrap();
+
+        let clock = ManualClock::new(Timestamp::from_secs(1_750_000_000));
+        let directory = Directory::open(&settings, Arc::new(clock.clone()))
+            .await
+            .unwrap();
+        let facts = LocalFacts::new(directory.clone(), "authress".into());
+        assert!(facts.user("user_ada").await.unwrap().is_some());
+        assert!(facts.client("sc_robot01").await.unwrap().is_none());
+
+        // While the directory answers, age is no reason to refuse anybody.
+        clock.advance(Duration::from_secs(61));
+        assert!(facts.user("user_ada").await.unwrap().is_some());
+        clock.set(Timestamp::from_secs(1_750_000_000));
+        directory.close().await;
+
+        for (seconds, goes_on) in [(0, true), (60, true), (61, false), (3_600, false)] {
+            clock.set(Timestamp::from_secs(1_750_000_000 + seconds));
+            let user = facts.user("user_ada").await;
+            let client = facts.client("sc_robot01").await;
+            assert_eq!(user.is_ok_and(|user| user.is_some()), goes_on, "{seconds}");
+            assert_eq!(client.is_ok(), goes_on, "{seconds}");
+        }
+        // A clock that was set back far is no younger word.
+        clock.set(Timestamp::from_secs(1_750_000_000 - 3_600));
+        let refused = facts.user("user_ada").await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
     }
 }

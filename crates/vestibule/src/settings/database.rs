@@ -41,6 +41,9 @@ pub struct DatabaseSettings {
     pub pool_size: u32,
     /// `DATABASE_TIMEOUT`: longest wait for a connection or a statement.
     pub timeout: Duration,
+    /// `PRINCIPAL_MAX_STALE`: how long remembered callers are believed while nobody can tell
+    /// whether they changed.
+    pub max_stale: Duration,
 }
 
 /// Where the directory and the accounts' data lie.
@@ -65,6 +68,11 @@ pub struct SqliteSettings {
 const POOL_SIZE: u32 = 10;
 /// Longer: requests pile up behind a stuck database; shorter: a busy moment becomes a 503.
 const TIMEOUT: u32 = 5;
+/// Longer: a suspension may go unnoticed for longer; shorter: a database that is away for a moment
+/// stops callers who do not need it.
+const MAX_STALE: u32 = 60;
+/// Below it, an ordinary pause between two looks would count as an outage.
+const LEAST_STALE: Duration = Duration::from_secs(2);
 
 impl DatabaseSettings {
     /// Reads the section; none where something was wrong, which `reader` then knows.
@@ -97,11 +105,13 @@ impl DatabaseSettings {
         };
         let pool_size = reader.count("DATABASE_POOL_SIZE", POOL_SIZE, 1, 1_000);
         let timeout = reader.seconds("DATABASE_TIMEOUT", TIMEOUT, Duration::from_millis(100));
+        let max_stale = reader.seconds("PRINCIPAL_MAX_STALE", MAX_STALE, LEAST_STALE);
         Some(Self {
             location: location?,
             tenancy: tenancy?,
             pool_size: pool_size?,
             timeout: timeout?,
+            max_stale: max_stale?,
         })
     }
 

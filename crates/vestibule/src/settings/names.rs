@@ -121,6 +121,11 @@ pub const SETTINGS: &[Setting] = &[
         "5",
         "longest wait for a connection or a statement, in seconds",
     ),
+    open(
+        "PRINCIPAL_MAX_STALE",
+        "60",
+        "how long remembered callers are believed while changes cannot be read, in seconds",
+    ),
     open("TOKEN_CACHE_SIZE", "10000", "verified tokens kept"),
     open(
         "TOKEN_CACHE_TTL",
@@ -194,11 +199,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Settings that other versions or databases know; accepted in a file, so that one file serves.
-pub const RESERVED: &[&str] = &[
-    "VESTIBULE_GRPC_LISTEN",
-    "VESTIBULE_TRUSTED_PROXIES",
-    "PRINCIPAL_MAX_STALE",
-];
+pub const RESERVED: &[&str] = &["VESTIBULE_GRPC_LISTEN", "VESTIBULE_TRUSTED_PROXIES"];
 
 /// Whether `name`, in upper case, is a setting or the file form of a secret.
 pub(crate) fn is_known(name: &str) -> bool {

@@ -34,7 +34,10 @@ use super::{
     ids::Ids,
     query::{Connection, FromDatabaseRow, Kind, Operation, Query},
 };
-use crate::clock::{SharedClock, Timestamp};
+use crate::{
+    clock::{SharedClock, Timestamp},
+    settings::DatabaseSettings,
+};
 
 /// The directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,6 +49,7 @@ pub struct Directory {
 struct Inner {
     pool: Pool,
     timeout: Duration,
+    max_stale: Duration,
     clock: SharedClock,
     ids: Ids,
     subscribers: Subscribers,
@@ -77,11 +81,12 @@ static PING: Operation = Operation {
 };
 
 impl Directory {
-    fn new(pool: Pool, timeout: Duration, clock: SharedClock) -> Self {
+    fn new(pool: Pool, settings: &DatabaseSettings, clock: SharedClock) -> Self {
         Self {
             inner: Arc::new(Inner {
                 pool,
-                timeout,
+                timeout: settings.timeout,
+                max_stale: settings.max_stale,
                 ids: Ids::new(Arc::clone(&clock)),
                 confirmed: AtomicI64::new(clock.now().as_millis()),
                 clock,

@@ -127,7 +127,7 @@ async fn open_sqlite(
         file,
         writers: AsyncMutex::new(()),
     });
-    Ok(Directory::new(pool, settings.timeout, clock))
+    Ok(Directory::new(pool, settings, clock))
 }
 
 /// The first connection to the file, which is there, ours, and up to date.
@@ -169,7 +169,7 @@ async fn open_postgres(
         server: Arc::new(server),
         login,
     });
-    let directory = Directory::new(pool, settings.timeout, clock);
+    let directory = Directory::new(pool, settings, clock);
     if login != Login::Application {
         directory.require_owner(url.login()).await?;
     }

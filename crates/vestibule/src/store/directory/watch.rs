@@ -103,10 +103,11 @@ impl Directory {
         on_change: impl Fn(&Change) + Send + Sync + 'static,
     ) -> Result<WatchGuard, StoreError> {
         let mut watcher = Watcher::new(self.clone(), Arc::new(on_change));
+        let asked = self.now();
         watcher.look().await?;
         // Subscribed after the first look: from here on nothing is missed by both ways together.
         let subscriber = self.inner.subscribers.add(Arc::clone(&watcher.on_change));
-        self.confirm();
+        self.confirm(asked);
         let stop = CancellationToken::new();
         let task = tokio::spawn(watcher.run(stop.clone()));
         Ok(WatchGuard {
@@ -123,9 +124,18 @@ impl Directory {
         Timestamp::from_millis(self.inner.confirmed.load(Ordering::Acquire))
     }
 
-    fn confirm(&self) {
-        let now = self.now().as_millis();
-        self.inner.confirmed.store(now, Ordering::Release);
+    /// Whether nobody could say for longer than `PRINCIPAL_MAX_STALE` that what is remembered of
+    /// the directory is still so. A clock that was set back by more counts as much as time.
+    pub(crate) fn is_stale(&self) -> bool {
+        let confirmed = self.inner.confirmed.load(Ordering::Acquire);
+        let age = self.now().as_millis().abs_diff(confirmed);
+        u128::from(age) > self.inner.max_stale.as_millis()
+    }
+
+    /// Whoever looked at `asked`, or later, has heard of everything until then.
+    fn confirm(&self, asked: Timestamp) {
+        let asked = asked.as_millis();
+        self.inner.confirmed.store(asked, Ordering::Release);
     }
 
     /// Removes changes that everybody has read. The newest stays: numbers go on from it.
@@ -229,6 +239,7 @@ impl Watcher {
             .await
             .is_some()
         {
+            let asked = self.directory.now();
             let failure = match tokio::time::timeout(PATIENCE, self.look()).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -240,7 +251,7 @@ impl Watcher {
                         (self.on_change)(&Change::Everything);
                     }
                     self.confirmed = Instant::now();
-                    self.directory.confirm();
+                    self.directory.confirm(asked);
                     if failing {
                         tracing::info!("changes of the directory can be read again");
                     }
@@ -256,9 +267,13 @@ impl Watcher {
             }
             if pruned.elapsed() >= PRUNE_EVERY {
                 pruned = Instant::now();
-                if let Err(error) = self.directory.prune_changes().await {
-                    tracing::warn!(%error, "old changes could not be removed");
-                }
+                // Not waited for: it may queue for a connection, and looks go on meanwhile.
+                let directory = self.directory.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = directory.prune_changes().await {
+                        tracing::warn!(%error, "old changes could not be removed");
+                    }
+                });
             }
         }
         self.ears.close().await;

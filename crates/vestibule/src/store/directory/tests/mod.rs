@@ -70,6 +70,7 @@ impl Database {
                 tenancy: Tenancy::Database,
                 pool_size: 4,
                 timeout: Duration::from_secs(5),
+                max_stale: Duration::from_secs(60),
             },
         }
     }

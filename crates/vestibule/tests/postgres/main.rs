@@ -1,0 +1,11 @@
+//! What happens when PostgreSQL goes away under load, and when several processes share it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
+
+mod outages;
+mod replicas;
+mod world;

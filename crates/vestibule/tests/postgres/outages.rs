@@ -1,0 +1,220 @@
+//! The database goes away under load: who needs it hears so in time, who does not goes on, and all
+//! is well again by itself.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinHandle;
+use vestibule_testbed::{Link, Postgres, Stop};
+
+use crate::world::{Answer, Gauges, TIMEOUT, World, ask, within};
+
+/// What a busy machine may add to every limit.
+const SLACK: Duration = Duration::from_millis(1_500);
+/// Everything works again within this after the end.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// A stock PgBouncer that found its server gone tries again after 15 s.
+const RECOVERY_OF_PGBOUNCER: Duration = Duration::from_secs(20);
+/// How long the database is away: longer than anybody waits for it.
+const AWAY: Duration = Duration::from_secs(4);
+
+/// Requests without end, of callers who are known.
+struct Load {
+    stop: Arc<AtomicBool>,
+    needing: Vec<JoinHandle<Vec<Answer>>>,
+    cached: JoinHandle<Vec<Answer>>,
+}
+
+impl Load {
+    fn on(at: SocketAddr, token: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let caller = |method: &'static str, path: &'static str| {
+            let (stop, token) = (Arc::clone(&stop), token.to_owned());
+            tokio::spawn(async move {
+                let mut answers = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    answers.push(ask(at, method, path, &token).await);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                answers
+            })
+        };
+        let methods = ["GET", "POST"].into_iter().cycle();
+        Self {
+            needing: methods
+                .take(10)
+                .map(|method| caller(method, "/notes"))
+                .collect(),
+            cached: caller("GET", "/me"),
+            stop: Arc::clone(&stop),
+        }
+    }
+
+    /// Ends it. Between the two moments the database was away.
+    async fn end(self, away: Instant, back: Instant) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut refused = 0;
+        for caller in self.needing {
+            for answer in caller.await.unwrap() {
+                assert!(answer.took <= TIMEOUT + SLACK, "{answer:?}");
+                if matches!(answer.status, 200 | 201) {
+                    continue;
+                }
+                assert_eq!(answer.status, 503, "{answer:?}");
+                assert_eq!(answer.code, "storage_unavailable", "{answer:?}");
+                assert!(answer.retry_after, "{answer:?}");
+                if answer.begun > away && answer.begun < back {
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "nobody noticed");
+        for answer in self.cached.await.unwrap() {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert!(answer.took < SLACK, "{answer:?}");
+        }
+    }
+}
+
+/// Load, an outage, and its end.
+async fn outage(
+    world: &World,
+    at: SocketAddr,
+    recovery: Duration,
+    begin: impl AsyncFnOnce(),
+    end: impl AsyncFnOnce(),
+) {
+    let gauges = Gauges::install();
+    let ada = world.ada();
+    assert_eq!(ask(at, "GET", "/notes", &ada).await.status, 200);
+    let load = Load::on(at, &ada);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    begin().await;
+    let away = Instant::now();
+    tokio::time::sleep(AWAY).await;
+    let back = Instant::now();
+    end().await;
+    within(recovery, "it works again", async || {
+        ask(at, "POST", "/notes", &ada).await.status == 201
+    })
+    .await;
+    // Not only once: all connections.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..20 {
+        let answer = ask(at, "GET", "/notes", &ada).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    load.end(away, back).await;
+    within(RECOVERY, "no session is left", async || {
+        gauges.sessions_open() == 0.0 && world.busy().await == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_crashes_and_starts_again() {
+    let server = Postgres::own().await;
+    let world = World::new(server.database().await, &[]).await;
+    let at = world.serve().await;
+    let stop = async || server.stop(Stop::Immediate).await;
+    outage(&world, at, RECOVERY, stop, async || server.start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_hangs() {
+    let server = Postgres::own().await;
+    let world = World::new(server.database().await, &[]).await;
+    let at = world.serve().await;
+    let hang = async || server.hang().await;
+    outage(&world, at, RECOVERY, hang, async || server.resume().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_is_cut() {
+    let world = World::new(Postgres::shared().database().await, &[]).await;
+    let link = Link::to(Postgres::shared().address());
+    let route = world.database.through(link.address());
+    let at = world.serve_through(&route).await;
+    outage(
+        &world,
+        at,
+        RECOVERY,
+        async || link.cut(),
+        async || {
+            link.resume();
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_hangs() {
+    let world = World::new(Postgres::shared().database().await, &[]).await;
+    let link = Link::to(Postgres::shared().address());
+    let route = world.database.through(link.address());
+    let at = world.serve_through(&route).await;
+    outage(
+        &world,
+        at,
+        RECOVERY,
+        async || link.hang(),
+        async || {
+            link.resume();
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_behind_pgbouncer_crashes() {
+    let server = Postgres::own_with_pgbouncer().await;
+    let world = World::new(server.database().await, &[]).await;
+    let at = world
+        .serve_through(&world.database.through_pgbouncer())
+        .await;
+    let stop = async || server.stop(Stop::Immediate).await;
+    let start = async || server.start().await;
+    outage(&world, at, RECOVERY_OF_PGBOUNCER, stop, start).await;
+}
+
+/// Known callers are let in on what is remembered, but not for ever (`PRINCIPAL_MAX_STALE`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remembered_callers_are_believed_for_a_while() {
+    let world = World::new(
+        Postgres::shared().database().await,
+        &[("PRINCIPAL_MAX_STALE", "3")],
+    )
+    .await;
+    let link = Link::to(Postgres::shared().address());
+    let route = world.database.through(link.address());
+    let at = world.serve_through(&route).await;
+    let ada = world.ada();
+    assert_eq!(ask(at, "GET", "/me", &ada).await.status, 200);
+    link.cut();
+    let away = Instant::now();
+    let refused = loop {
+        let answer = ask(at, "GET", "/me", &ada).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(away.elapsed() < Duration::from_secs(3) + SLACK);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert_eq!(refused.code, "storage_unavailable", "{refused:?}");
+    assert!(refused.retry_after, "{refused:?}");
+    let lasted = refused.begun.duration_since(away);
+    assert!(lasted > Duration::from_secs(2), "{lasted:?}");
+
+    link.resume();
+    within(RECOVERY, "she is let in again", async || {
+        ask(at, "GET", "/me", &ada).await.status == 200
+    })
+    .await;
+}
