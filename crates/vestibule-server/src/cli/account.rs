@@ -193,14 +193,12 @@ async fn list(global: &Global) -> Result<Answer, Failure> {
             &account.authress_tenant_id,
             account.status.as_str(),
         ];
-        let mut item = json!(account);
-        if let Some(places) = &places {
-            let cluster = places.get(&account.id).map_or(MAIN, String::as_str);
-            row.push(cluster);
-            item["cluster"] = json!(cluster);
-        }
+        let cluster = places
+            .as_ref()
+            .map(|places| places.get(&account.id).map_or(MAIN, String::as_str));
+        row.extend(cluster);
         table.row(&row);
-        items.push(item);
+        items.push(Placed { account, cluster });
     }
     Ok(Answer::list(&items, &table))
 }
@@ -222,10 +220,21 @@ async fn with_cluster(spaces: &TenantSpaces, account: &Account) -> Result<Answer
         return Ok(one(account));
     };
     let cluster = places.get(&account.id).map_or(MAIN, String::as_str);
-    let mut document = json!(account);
-    document["cluster"] = json!(cluster);
     let text = format!("{}{}", facts_of(account), facts(&[("cluster", cluster)]));
-    Ok(Answer::new(&document, text))
+    let placed = Placed {
+        account,
+        cluster: Some(cluster),
+    };
+    Ok(Answer::new(&placed, text))
+}
+
+/// An account with the cluster that holds its data, where there are clusters.
+#[derive(Serialize)]
+struct Placed<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
 }
 
 /// Everything that is kept of the account: JSON lines, or with `--json` the same in one document.
