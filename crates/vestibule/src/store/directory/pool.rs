@@ -81,7 +81,11 @@ impl Pool {
                 let mut connection = directory.pool.acquire().await?;
                 run(Connection::Sqlite(&mut connection)).await
             }
-            Self::Postgres(directory) if directory.login == Login::Application => {
+            // Through a pooler the steps of one statement may reach different servers, unless a
+            // transaction holds them together.
+            Self::Postgres(directory)
+                if directory.login == Login::Application && directory.server.is_direct() =>
+            {
                 let mut connection = directory.pool.acquire().await?;
                 run(directory.server.calling(&mut connection)).await
             }

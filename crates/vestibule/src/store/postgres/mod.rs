@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, PgConnection, Row as _, postgres::PgConnectOptions};
 
 pub(crate) use self::functions::call;
 pub(crate) use self::install::{Installation, behind, install, prepare_binding, require_current};
@@ -120,13 +120,14 @@ impl Server {
 /// Sets the signer's clock; how much of a statement's text the server shows to others.
 async fn look(signer: &Signer, connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
     let asked = std::time::Instant::now();
-    let (now, visible): (i64, i64) = sqlx::query_as(
+    // One message: a pooler may send the steps of a prepared statement to different servers.
+    let row = sqlx::raw_sql(
         "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
                 pg_size_bytes(current_setting('track_activity_query_size'))",
     )
-    .persistent(false)
     .fetch_one(connection)
     .await?;
+    let (now, visible): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     signer.clock().set(now, asked);
     Ok(usize::try_from(visible).unwrap_or(0))
 }
@@ -137,11 +138,10 @@ async fn first_connection(url: &PostgresUrl) -> Result<(PgConnection, bool), sql
     const MARK: (&str, &str) = ("vestibule.direct", "yes");
     let marked = options(url, true).options([MARK]).connect().await;
     if let Ok(mut connection) = marked {
-        let seen: (Option<String>,) = sqlx::query_as("SELECT current_setting($1, true)")
-            .persistent(false)
-            .bind(MARK.0)
+        let seen = sqlx::raw_sql("SELECT current_setting('vestibule.direct', true)")
             .fetch_one(&mut connection)
             .await?;
+        let seen: (Option<String>,) = (seen.try_get(0)?,);
         if seen.0.as_deref() == Some(MARK.1) {
             return Ok((connection, true));
         }

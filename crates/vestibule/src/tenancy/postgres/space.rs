@@ -6,14 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::super::SessionError;
 use crate::{
     settings::Tenancy,
     store::{
-        Connection, Query,
+        Connection,
         postgres::{Server, close, is_lost, literal},
     },
 };
@@ -59,9 +59,12 @@ impl PostgresSpace {
 
     /// The database's own word for whose it is: its name could have been given to another's.
     async fn require_owner(&mut self, account: Uuid) -> Result<(), SessionError> {
-        let query = Query::new("SELECT account_id FROM tenant.vestibule_account");
-        match query.fetch_optional::<(Uuid,)>(self.connection()).await {
-            Ok(Some((owner,))) if owner == account => Ok(()),
+        // One message: a pooler may send the steps of a prepared statement to different servers.
+        let found = sqlx::raw_sql("SELECT account_id FROM tenant.vestibule_account")
+            .fetch_optional(&mut self.connection)
+            .await;
+        match found.and_then(|row| row.map(|row| row.try_get::<Uuid, _>(0)).transpose()) {
+            Ok(Some(owner)) if owner == account => Ok(()),
             Ok(_) => Err(SessionError::Refused(format!(
                 "the database of account {account} is not that account's: restore it from a backup"
             ))),
