@@ -286,6 +286,9 @@ pub(crate) async fn of_login(
 ) -> Result<Vec<Finding>, StoreError> {
     let asking = async {
         let mut connection = server.options().connect().await?;
+        // Through a pooler the steps of one statement may reach different servers, unless a
+        // transaction holds them together.
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
         let operations: Vec<&str> = OPERATIONS
             .iter()
             .copied()
@@ -299,6 +302,7 @@ pub(crate) async fn of_login(
             .bind(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX))
             .fetch_all(&mut connection)
             .await?;
+        sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
         close(connection).await;
         Ok::<_, sqlx::Error>(found)
     };

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     settings::Tenancy,
     store::{
-        Finding, KeptMigration, StoreError,
+        Danger, Finding, KeptMigration, StoreError,
         postgres::{audit, close},
     },
     tenancy::{SessionError, TenantSpaces},
@@ -125,7 +125,23 @@ impl TenantSpaces {
             return Ok(Vec::new());
         };
         let server = places.server(cluster).await.map_err(store_error)?;
-        audit::of_login(&server, places.connections, places.timeout, self.clock()).await
+        let found =
+            audit::of_login(&server, places.connections, places.timeout, self.clock()).await?;
+        if places.tenancy == Tenancy::Database && cluster.name.is_some() {
+            // No session ever runs in that database: accounts have their own.
+            let of_database = [
+                Danger::CreateInDatabase,
+                Danger::TemporaryTables,
+                Danger::CreateInSchema,
+            ];
+            let others = found.into_iter().filter(|finding| {
+                finding
+                    .danger
+                    .is_none_or(|danger| !of_database.contains(&danger))
+            });
+            return Ok(others.collect());
+        }
+        Ok(found)
     }
 }
 
@@ -373,13 +389,16 @@ impl Places {
 
 /// All accounts with where they lie.
 async fn placements(connection: &mut PgConnection) -> Result<Vec<Placed>, StoreError> {
-    Ok(sqlx::query_as(
+    begin(connection).await?;
+    let placed = sqlx::query_as(
         "SELECT a.id, p.cluster FROM vestibule.accounts a
          LEFT JOIN vestibule.placements p ON p.account_id = a.id ORDER BY random()",
     )
     .persistent(false)
-    .fetch_all(connection)
-    .await?)
+    .fetch_all(&mut *connection)
+    .await?;
+    script(connection, "ROLLBACK").await?;
+    Ok(placed)
 }
 
 fn chosen(mut placed: Vec<Placed>, limit: Option<u32>) -> Vec<Placed> {
