@@ -47,7 +47,8 @@ async fn first_requests_make_one_user(pooled: bool) {
         .await
         .unwrap();
     assert_eq!(rows, 1);
-    assert_eq!(world.sandbox.calls(Endpoint::User), 3);
+    // Fewer where one process finds what another one kept.
+    assert!(world.sandbox.calls(Endpoint::User) <= 3);
     assert!(world.sandbox.calls(Endpoint::Tenant) <= 3);
 }
 

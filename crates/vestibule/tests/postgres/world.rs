@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -153,10 +153,16 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+/// Made once: it reads all root certificates of the machine.
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    // An error means that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+});
+
 pub(crate) async fn ask(at: SocketAddr, method: &str, path: &str, token: &str) -> Answer {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let begun = Instant::now();
-    let answer = http
+    let answer = HTTP
         .request(method.parse().unwrap(), format!("http://{at}{path}"))
         .bearer_auth(token)
         .send()

@@ -102,10 +102,19 @@ impl Ears {
     }
 
     /// The news were read: until others come, there is nothing new.
-    pub(super) fn has_read(&mut self, news: News) {
-        if let Self::Sqlite(ears) = self {
-            ears.version = news.0;
+    pub(super) async fn has_read(&mut self, news: News) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(ears) => ears.version = news.0,
+            Self::Postgres(ears) if ears.server.is_direct() => {}
+            Self::Postgres(ears) => {
+                if let Some(listener) = &mut ears.listener {
+                    sqlx::raw_sql("COMMIT")
+                        .execute(listener.acquire().await?)
+                        .await?;
+                }
+            }
         }
+        Ok(())
     }
 
     /// The connection, after [`Ears::news`].
@@ -196,6 +205,14 @@ impl ServerEars {
         {
             self.server.look(listener.acquire().await?).await?;
             self.clock_seen = Some(Instant::now());
+        }
+        // Through a pooler only a transaction stays on one connection of the server.
+        if !self.server.is_direct()
+            && let Some(listener) = &mut self.listener
+        {
+            sqlx::raw_sql("BEGIN")
+                .execute(listener.acquire().await?)
+                .await?;
         }
         Ok(())
     }

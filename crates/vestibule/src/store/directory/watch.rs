@@ -286,8 +286,7 @@ impl Watcher {
         };
         let Some(position) = self.position else {
             self.position = Some(self.newest().await?);
-            self.ears.has_read(news);
-            return Ok(());
+            return self.ears.has_read(news).await;
         };
         let query = Query::of(&CHANGES_FROM)
             .bind(position)
@@ -307,8 +306,7 @@ impl Watcher {
             self.position = Some(self.newest().await?);
             (self.on_change)(&Change::Everything);
         }
-        self.ears.has_read(news);
-        Ok(())
+        self.ears.has_read(news).await
     }
 
     /// The number of the newest change; 0 where there was none yet.
