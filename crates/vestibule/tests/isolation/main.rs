@@ -57,10 +57,9 @@ async fn nothing_is_found(place: Place, storm: Storm) {
     );
     // A storm that hits nothing proves nothing.
     assert!(found.committed > 100, "{found:?}");
-    assert!(
-        found.cancelled > 20 && found.panicked > 2 && found.refused > 50,
-        "{found:?}"
-    );
+    assert!(found.cancelled > 10 && found.refused > 50, "{found:?}");
+    // One in a hundred panics: in a short storm there may be none by chance.
+    assert!(found.committed < 500 || found.panicked > 0, "{found:?}");
     assert!(found.twins > 2 && found.unreferred > 3, "{found:?}");
 }
 
