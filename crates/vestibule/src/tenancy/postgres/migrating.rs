@@ -57,30 +57,44 @@ impl Places {
             commit(connection).await?;
             return Ok(false);
         }
-        if unit == Unit::Shared {
-            // Migrations may change rows of all accounts.
-            call(
-                &mut connection,
-                "SELECT vestibule.open_rows($1::name)",
-                &[ROWS],
-            )
-            .await?;
-        }
         for migration in missing {
-            apply(plain(&mut connection), migration).await?;
-            record(plain(&mut connection), migration, now).await?;
             if unit == Unit::Shared {
-                self.secure(&mut connection, cluster, unit)
+                self.migrate_rows(&mut connection, cluster, migration)
                     .await
                     .map_err(|error| in_migration(migration, error))?;
                 use_space(&mut connection, &space).await?;
+            } else {
+                apply(plain(&mut connection), migration).await?;
             }
+            record(plain(&mut connection), migration, now).await?;
         }
         if unit != Unit::Shared {
             self.secure(&mut connection, cluster, unit).await?;
         }
         commit(connection).await?;
         Ok(true)
+    }
+
+    /// One migration of the tables that all accounts share. It may change rows of all accounts,
+    /// and its keys are completed by the account; afterwards the tables are secured again.
+    async fn migrate_rows(
+        &self,
+        connection: &mut PgConnection,
+        cluster: &Cluster,
+        migration: &KeptMigration,
+    ) -> Result<(), StoreError> {
+        let open = "SELECT vestibule.open_rows($1::name)";
+        call(connection, open, &[ROWS]).await?;
+        let query = Query::new("SELECT vestibule.migration_for_rows($1::name, $2)")
+            .bind(ROWS)
+            .bind(&migration.sql);
+        let completed: Option<(String,)> = query.fetch_optional(plain(connection)).await?;
+        let completed = KeptMigration {
+            sql: completed.map_or_else(|| migration.sql.clone(), |(sql,)| sql),
+            ..migration.clone()
+        };
+        apply(plain(connection), &completed).await?;
+        self.secure(connection, cluster, Unit::Shared).await
     }
 
     /// Tries all migrations on an empty space, of which nothing stays.

@@ -1,4 +1,4 @@
-//! The first steps on PostgreSQL.
+//! Accounts and their migrations on PostgreSQL, in each tenancy.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use vestibule_testbed::TestDatabase;
 use super::{add, migrator};
 use crate::{
     clock::SystemClock,
-    settings::Tenancy,
+    settings::{DatabaseSettings, Tenancy},
     store::{Account, Directory, directory_tests::postgres_settings},
     tenancy::{TenantSession, TenantSpaces},
 };
 
 struct World {
     _database: TestDatabase,
+    settings: DatabaseSettings,
     spaces: TenantSpaces,
     accounts: Vec<Account>,
 }
@@ -43,6 +44,7 @@ impl World {
         let spaces = TenantSpaces::open(&settings, &directory, clock).unwrap();
         Self {
             _database: database,
+            settings,
             spaces,
             accounts,
         }
@@ -96,4 +98,67 @@ async fn schema() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn database() {
     accounts_see_their_own(Tenancy::Database).await;
+}
+
+/// Three migrations at once, upon rows that are there: each sees the rows of all accounts, and may
+/// refer to tables of an earlier one.
+async fn later_migrations_see_all_rows(tenancy: Tenancy) {
+    let world = World::new(tenancy).await;
+    for account in [0, 1] {
+        let session = world.session(account);
+        add(&session, "four").await.unwrap();
+        session.commit().await.unwrap();
+    }
+    let all = [
+        (1, TABLES),
+        (
+            2,
+            "ALTER TABLE notes ADD COLUMN length BIGINT; UPDATE notes SET length = length(text)",
+        ),
+        (
+            3,
+            "CREATE TABLE tags (note BIGINT NOT NULL REFERENCES notes (id), tag TEXT NOT NULL);
+             CREATE UNIQUE INDEX one_tag ON tags (note, tag);",
+        ),
+        (
+            4,
+            "UPDATE notes SET length = length + 1; ALTER TABLE notes ALTER length SET NOT NULL",
+        ),
+    ];
+    let clock = Arc::new(SystemClock);
+    let owner = Directory::open_as_owner(&world.settings, clock.clone())
+        .await
+        .unwrap();
+    let owned = TenantSpaces::open(&world.settings, &owner, clock).unwrap();
+    owned.migrate_tenants(&migrator(&all)).await.unwrap();
+    for account in [0, 1] {
+        let session = world.session(account);
+        let note: Vec<(i64, i64)> = session
+            .query("SELECT id, length FROM notes")
+            .fetch_all()
+            .await
+            .unwrap();
+        assert_eq!(
+            note.iter().map(|(_, length)| *length).collect::<Vec<_>>(),
+            [5]
+        );
+        let tag = session.query("INSERT INTO tags (note, tag) VALUES ($1, 'new')");
+        tag.bind(note[0].0).execute().await.unwrap();
+        session.commit().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn later_migrations_in_row() {
+    later_migrations_see_all_rows(Tenancy::Row).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn later_migrations_in_schema() {
+    later_migrations_see_all_rows(Tenancy::Schema).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn later_migrations_in_a_database() {
+    later_migrations_see_all_rows(Tenancy::Database).await;
 }
