@@ -7,6 +7,7 @@ mod migrations;
 mod postgres;
 mod sessions;
 mod spaces;
+mod tables;
 
 use std::{
     sync::{
