@@ -112,10 +112,45 @@ impl Kind {
     }
 }
 
+/// The values as one database's arguments. A macro, because a function would need a bound for
+/// each type.
+macro_rules! arguments {
+    ($kind:ty, $values:expr) => {{
+        let mut arguments = <$kind>::default();
+        for value in $values {
+            match value {
+                Value::Bool(value) => arguments.add(value),
+                Value::Integer(value) => arguments.add(value),
+                Value::BigInt(value) => arguments.add(value),
+                Value::Double(value) => arguments.add(value),
+                Value::Text(value) => arguments.add(value),
+                Value::Uuid(value) => arguments.add(value),
+                Value::Bytes(value) => arguments.add(value),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        arguments
+    }};
+}
+
 /// A connection to one of the databases.
 pub(crate) enum Connection<'c> {
     Sqlite(&'c mut SqliteConnection),
     Postgres(PostgresConnection<'c>),
+}
+
+impl Connection<'_> {
+    /// The same connection for one more statement.
+    pub(crate) fn reborrow(&mut self) -> Connection<'_> {
+        match self {
+            Self::Sqlite(connection) => Connection::Sqlite(connection),
+            Self::Postgres(on) => Connection::Postgres(PostgresConnection {
+                connection: on.connection,
+                keeps_statements: on.keeps_statements,
+                signer: on.signer,
+            }),
+        }
+    }
 }
 
 /// A connection to PostgreSQL, and how statements reach it.
@@ -297,19 +332,7 @@ impl Query {
             Text::Sql(sql) => sql,
             Text::Operation(operation) => operation.sql.into_sql_str(),
         };
-        let mut arguments = SqliteArguments::default();
-        for value in self.values {
-            match value {
-                Value::Bool(value) => arguments.add(value),
-                Value::Integer(value) => arguments.add(value),
-                Value::BigInt(value) => arguments.add(value),
-                Value::Double(value) => arguments.add(value),
-                Value::Text(value) => arguments.add(value),
-                Value::Uuid(value) => arguments.add(value),
-                Value::Bytes(value) => arguments.add(value),
-            }
-            .map_err(sqlx::Error::Encode)?;
-        }
+        let arguments = arguments!(SqliteArguments, self.values);
         Ok((sql, arguments))
     }
 
@@ -326,19 +349,7 @@ impl Query {
                 (call, operation.gives.is_empty())
             }
         };
-        let mut arguments = PgArguments::default();
-        for value in values {
-            match value {
-                Value::Bool(value) => arguments.add(value),
-                Value::Integer(value) => arguments.add(value),
-                Value::BigInt(value) => arguments.add(value),
-                Value::Double(value) => arguments.add(value),
-                Value::Text(value) => arguments.add(value),
-                Value::Uuid(value) => arguments.add(value),
-                Value::Bytes(value) => arguments.add(value),
-            }
-            .map_err(sqlx::Error::Encode)?;
-        }
+        let arguments = arguments!(PgArguments, values);
         Ok(PostgresCall {
             sql,
             arguments,

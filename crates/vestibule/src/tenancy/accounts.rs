@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     TenantSpaces,
     places::Place,
-    postgres::{Cluster, Places, hold_migrations, use_directory},
+    postgres::{Cluster, Clusters, hold_migrations, use_directory},
     space_file,
 };
 use crate::{
@@ -90,19 +90,19 @@ impl TenantSpaces {
     pub async fn delete_account(&self, id: Uuid) -> Result<(), StoreError> {
         let cluster = match self.place() {
             Place::Files(_) => None,
-            Place::Postgres(places) => Some(places.cluster_of(self.directory(), id).await?),
+            Place::Postgres(clusters) => Some(clusters.cluster_of(self.directory(), id).await?),
         };
         let (spaces, on) = (self.clone(), cluster.clone());
         self.directory()
             .write_within(CREATION_LIMIT, move |writing| {
                 Box::pin(async move {
                     writing.delete_account(id).await?;
-                    if let (Place::Postgres(places), Some(cluster)) = (spaces.place(), on)
-                        && places.lies_with_directory(&cluster)
+                    if let (Place::Postgres(clusters), Some(cluster)) = (spaces.place(), on)
+                        && clusters.lies_with_directory(&cluster)
                         && let Connection::Postgres(connection) = writing.connection()?
                     {
                         let connection = connection.into_inner();
-                        places.remove(connection, id).await?;
+                        clusters.remove(connection, id).await?;
                         use_directory(connection).await?;
                     }
                     Ok(())
@@ -121,7 +121,7 @@ impl TenantSpaces {
             (Place::Files(_), Some(_)) => Err(StoreError::Refused(
                 "there are clusters on PostgreSQL only".to_owned(),
             )),
-            (Place::Postgres(places), name) => Ok(Some(Arc::clone(places.cluster(name)?))),
+            (Place::Postgres(clusters), name) => Ok(Some(Arc::clone(clusters.cluster(name)?))),
         }
     }
 
@@ -134,11 +134,11 @@ impl TenantSpaces {
     ) -> Result<(), StoreError> {
         let now = writing.now();
         match (self.place(), cluster) {
-            (Place::Postgres(places), Some(cluster)) => {
+            (Place::Postgres(clusters), Some(cluster)) => {
                 if cluster.name.is_some() {
                     writing.place(account, cluster.name.as_deref()).await?;
                 }
-                make_on_postgres(places, writing, cluster, account, migrations, now).await
+                make_on_postgres(clusters, writing, cluster, account, migrations, now).await
             }
             (place, _) => {
                 space_file::create(&place.file_of(account), account, migrations, now).await
@@ -153,11 +153,11 @@ impl TenantSpaces {
         account: Uuid,
     ) -> Result<(), StoreError> {
         match (self.place(), cluster) {
-            (Place::Postgres(places), Some(cluster)) => {
-                if places.lies_with_directory(cluster) {
+            (Place::Postgres(clusters), Some(cluster)) => {
+                if clusters.lies_with_directory(cluster) {
                     return Ok(());
                 }
-                places.remove_apart(cluster, account).await
+                clusters.remove_apart(cluster, account).await
             }
             (place, _) => space_file::remove(&place.file_of(account)),
         }
@@ -165,19 +165,19 @@ impl TenantSpaces {
 }
 
 async fn make_on_postgres(
-    places: &Places,
+    clusters: &Clusters,
     writing: &mut Writing,
     cluster: &Cluster,
     account: Uuid,
     migrations: &[KeptMigration],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    if !places.lies_with_directory(cluster) {
-        return places.make_apart(cluster, account, migrations, now).await;
+    if !clusters.lies_with_directory(cluster) {
+        return clusters.make_apart(cluster, account, migrations, now).await;
     }
     if let Connection::Postgres(connection) = writing.connection()? {
         let connection = connection.into_inner();
-        places
+        clusters
             .make(connection, cluster, account, migrations, now)
             .await?;
         use_directory(connection).await?;

@@ -73,9 +73,9 @@ impl TenantSpaces {
                 file.close().await;
                 exported?;
             }
-            Place::Postgres(places) => {
-                let cluster = places.cluster_of(self.directory(), id).await?;
-                places
+            Place::Postgres(clusters) => {
+                let cluster = clusters.cluster_of(self.directory(), id).await?;
+                clusters
                     .export(&cluster, id, |table, value| {
                         lines.write(&Line::Row { table, value })
                     })

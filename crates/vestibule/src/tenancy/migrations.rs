@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use super::{
     SessionError, TenantSpaces,
+    contents::{apply, record},
     places::Place,
     postgres::{Cluster, Unit},
-    space_file::{self, apply, record},
+    space_file,
     statement::check_migration,
 };
 use crate::store::{KeptMigration, Page, Query, StoreError};
@@ -94,9 +95,9 @@ impl TenantSpaces {
     /// # Errors
     /// Names the cluster and what to do.
     pub async fn prepare(&self) -> Result<(), StoreError> {
-        if let Some(places) = self.place().postgres() {
-            for cluster in places.clusters() {
-                places
+        if let Some(clusters) = self.place().postgres() {
+            for cluster in clusters.all() {
+                clusters
                     .prepare(cluster)
                     .await
                     .map_err(|error| named(&format!("cluster {}", cluster.shown()), error))?;
@@ -159,10 +160,10 @@ impl TenantSpaces {
     }
 
     async fn targets(&self) -> Result<Vec<Target>, StoreError> {
-        if let Some(places) = self.place().postgres()
-            && places.shares_tables()
+        if let Some(clusters) = self.place().postgres()
+            && clusters.shares_tables()
         {
-            let clusters = places.clusters().map(Arc::clone);
+            let clusters = clusters.all().map(Arc::clone);
             return Ok(clusters.map(Target::Shared).collect());
         }
         let mut targets = Vec::new();
@@ -203,8 +204,8 @@ impl TenantSpaces {
     pub async fn migrations_missing(&self, account: Uuid) -> Result<usize, StoreError> {
         let kept = self.directory().kept_migrations().await?;
         let target = match self.place().postgres() {
-            Some(places) if places.shares_tables() => {
-                Target::Shared(places.cluster_of(self.directory(), account).await?)
+            Some(clusters) if clusters.shares_tables() => {
+                Target::Shared(clusters.cluster_of(self.directory(), account).await?)
             }
             _ => Target::Account(account),
         };
@@ -215,12 +216,12 @@ impl TenantSpaces {
     /// Version and checksum of what the target has.
     async fn applied_to(&self, target: &Target) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
         match (self.place(), target) {
-            (Place::Postgres(places), Target::Shared(cluster)) => {
-                places.applied(cluster, Unit::Shared).await
+            (Place::Postgres(clusters), Target::Shared(cluster)) => {
+                clusters.applied(cluster, Unit::Shared).await
             }
-            (Place::Postgres(places), Target::Account(account)) => {
-                let cluster = places.cluster_of(self.directory(), *account).await?;
-                places.applied(&cluster, Unit::Account(*account)).await
+            (Place::Postgres(clusters), Target::Account(account)) => {
+                let cluster = clusters.cluster_of(self.directory(), *account).await?;
+                clusters.applied(&cluster, Unit::Account(*account)).await
             }
             (Place::Files(_), Target::Account(account)) => {
                 let mut lease = self.begin(*account).await?;
@@ -282,7 +283,7 @@ impl TenantSpaces {
         let id = self.new_id();
         let dir = match self.place() {
             Place::Files(dir) => dir,
-            Place::Postgres(places) => return places.try_out(wanted, id, self.now()).await,
+            Place::Postgres(clusters) => return clusters.try_out(wanted, id, self.now()).await,
         };
         let file = dir.join(format!("trial-{}.db", id.hyphenated()));
         let tried = space_file::create(&file, id, wanted, self.now()).await;
@@ -312,14 +313,14 @@ impl TenantSpaces {
         kept: &[KeptMigration],
     ) -> Result<bool, StoreError> {
         match (self.place(), target) {
-            (Place::Postgres(places), Target::Shared(cluster)) => {
+            (Place::Postgres(clusters), Target::Shared(cluster)) => {
                 let now = self.now();
-                places.migrate(cluster, Unit::Shared, kept, now).await
+                clusters.migrate(cluster, Unit::Shared, kept, now).await
             }
-            (Place::Postgres(places), Target::Account(account)) => {
-                let cluster = places.cluster_of(self.directory(), *account).await?;
+            (Place::Postgres(clusters), Target::Account(account)) => {
+                let cluster = clusters.cluster_of(self.directory(), *account).await?;
                 let unit = Unit::Account(*account);
-                places.migrate(&cluster, unit, kept, self.now()).await
+                clusters.migrate(&cluster, unit, kept, self.now()).await
             }
             (Place::Files(_), Target::Account(account)) => self.migrate_file(*account, kept).await,
             // Files are never shared.

@@ -7,6 +7,7 @@
 //! | `scope.rs` | whether a request has a session |
 //! | `shared.rs` | when a session begins, and how it ends |
 //! | `session.rs`, `statement.rs`, `conflict.rs` | what a handler can do with it |
+//! | `contents.rs` | what lies in every data space |
 //! | `places.rs`, `space.rs`, `space_file.rs`, `postgres/` | what differs between databases |
 //! | `budget.rs` | who gets the next connection |
 //! | `accounts.rs`, `migrations.rs`, `export.rs` | how a data space comes into being, grows, and is read out |
@@ -19,6 +20,7 @@ mod accounts;
 pub mod activity;
 mod budget;
 mod conflict;
+mod contents;
 mod error;
 mod export;
 mod migrations;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     SessionError,
-    postgres::{Cluster, Places},
+    postgres::{Cluster, Clusters},
     space::Space,
     space_file::SpaceFile,
 };
@@ -18,7 +18,7 @@ pub(super) enum Place {
     /// One file per account in this directory.
     Files(PathBuf),
     /// Clusters of PostgreSQL.
-    Postgres(Box<Places>),
+    Postgres(Box<Clusters>),
 }
 
 /// Where one account's data lie.
@@ -63,9 +63,9 @@ impl Place {
     ) -> Result<Seat, SessionError> {
         match self {
             Self::Files(_) => Ok(Seat::File(account)),
-            Self::Postgres(places) => {
-                let cluster = places.cluster_of(directory, account).await?;
-                let own = (places.tenancy == Tenancy::Database).then_some(account);
+            Self::Postgres(clusters) => {
+                let cluster = clusters.cluster_of(directory, account).await?;
+                let own = (clusters.tenancy == Tenancy::Database).then_some(account);
                 Ok(Seat::Cluster(cluster, own))
             }
         }
@@ -83,8 +83,8 @@ impl Place {
                 let file = SpaceFile::open(&self.file_of(account), account, limit).await?;
                 Ok(Space::File(file))
             }
-            (Self::Postgres(places), Seat::Cluster(cluster, _)) => {
-                let space = places.open(cluster, account).await?;
+            (Self::Postgres(clusters), Seat::Cluster(cluster, _)) => {
+                let space = clusters.open(cluster, account).await?;
                 Ok(Space::Postgres(Box::new(space)))
             }
             // A seat is only ever one of its own place.
@@ -101,10 +101,10 @@ impl Place {
         }
     }
 
-    pub(super) fn postgres(&self) -> Option<&Places> {
+    pub(super) fn postgres(&self) -> Option<&Clusters> {
         match self {
             Self::Files(_) => None,
-            Self::Postgres(places) => Some(places),
+            Self::Postgres(clusters) => Some(clusters),
         }
     }
 }

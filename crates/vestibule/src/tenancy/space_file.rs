@@ -12,10 +12,10 @@ use std::{
 use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
-use super::SessionError;
+use super::{SessionError, contents};
 use crate::{
     clock::Timestamp,
-    store::{Connection, KeptMigration, Query, StoreError, run_script, sqlite},
+    store::{Connection, KeptMigration, Query, StoreError, sqlite},
 };
 
 /// One wait inside SQLite for another process's lock. Short, because it cannot be broken off:
@@ -24,9 +24,6 @@ const BUSY: Duration = Duration::from_millis(50);
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// How many steps of SQLite's machine pass between two looks at the brake.
 const STEPS_PER_LOOK: i32 = 2_000;
-
-/// The steps of our own tables in an account's file.
-const STEPS: &[&str] = &[include_str!("schema/0001_account.sql")];
 
 /// A connection to one account's file.
 #[derive(Debug)]
@@ -105,7 +102,9 @@ impl SpaceFile {
                 })?;
         match owner {
             Some((owner, _)) if owner != account => Err(not_of(account)),
-            Some((_, step)) if usize::try_from(step).unwrap_or(usize::MAX) > STEPS.len() => {
+            Some((_, step))
+                if usize::try_from(step).unwrap_or(usize::MAX) > contents::STEPS.len() =>
+            {
                 Err(SessionError::Refused(format!(
                     "the file of account {account} was written by a newer version"
                 )))
@@ -228,53 +227,17 @@ async fn fill(
     sqlx::raw_sql("BEGIN IMMEDIATE")
         .execute(&mut connection)
         .await?;
-    for step in STEPS {
-        run_script(Connection::Sqlite(&mut connection), step).await?;
-    }
-    Query::new("INSERT INTO vestibule_account (account_id, step, created_at) VALUES ($1, $2, $3)")
-        .bind(account)
-        .bind(i64::try_from(STEPS.len()).unwrap_or(i64::MAX))
-        .bind(now)
-        .execute(Connection::Sqlite(&mut connection))
-        .await?;
-    for migration in migrations {
-        apply(Connection::Sqlite(&mut connection), migration).await?;
-        record(Connection::Sqlite(&mut connection), migration, now).await?;
-    }
+    contents::fill(
+        Connection::Sqlite(&mut connection),
+        account,
+        migrations,
+        now,
+    )
+    .await?;
     sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
     connection.close().await?;
     if let Some(dir) = file.parent() {
         sqlite::sync_dir(dir)?;
     }
-    Ok(())
-}
-
-pub(super) async fn apply(on: Connection<'_>, migration: &KeptMigration) -> Result<(), StoreError> {
-    run_script(on, &migration.sql)
-        .await
-        .map_err(|error| match StoreError::from(error) {
-            StoreError::Database(error) => StoreError::Refused(format!(
-                "migration {} ({}) failed: {error}",
-                migration.version, migration.description
-            )),
-            other => other,
-        })
-}
-
-pub(super) async fn record(
-    on: Connection<'_>,
-    migration: &KeptMigration,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    Query::new(
-        "INSERT INTO vestibule_migrations (version, description, checksum, applied_at)
-         VALUES ($1, $2, $3, $4)",
-    )
-    .bind(migration.version)
-    .bind(&migration.description)
-    .bind(migration.checksum.clone())
-    .bind(now)
-    .execute(on)
-    .await?;
     Ok(())
 }

@@ -27,7 +27,7 @@ use super::{
     SessionError,
     budget::{Budget, Permit},
     places::{Place, Seat},
-    postgres::Places,
+    postgres::Clusters,
     space::Space,
 };
 use crate::{
@@ -89,9 +89,9 @@ impl TenantSpaces {
                 (Place::Files(dir), settings.pool_size.max(1))
             }
             DatabaseLocation::Postgres(servers) => {
-                let places = Places::new(settings, servers, directory);
+                let clusters = Clusters::new(settings, servers, directory);
                 (
-                    Place::Postgres(Box::new(places)),
+                    Place::Postgres(Box::new(clusters)),
                     settings.session_connections(),
                 )
             }
@@ -135,16 +135,16 @@ impl TenantSpaces {
     pub(crate) fn on_change(&self, change: &Change) {
         match change {
             Change::Account(id) => {
-                if let Some(places) = self.place().postgres() {
-                    places.forget(*id);
+                if let Some(clusters) = self.place().postgres() {
+                    clusters.forget(*id);
                 }
                 for space in self.take_idle_of(*id) {
                     self.inner.runtime.spawn(space.close());
                 }
             }
             Change::Everything => {
-                if let Some(places) = self.place().postgres() {
-                    places.forget_all();
+                if let Some(clusters) = self.place().postgres() {
+                    clusters.forget_all();
                 }
             }
             _ => {}

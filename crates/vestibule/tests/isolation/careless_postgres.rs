@@ -11,7 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use uuid::Uuid;
 use vestibule_testbed::{Postgres, TestDatabase};
 
-use crate::storm::{Accounts, Session, name};
+use crate::storm::{Accounts, name};
 
 pub(crate) struct CarelessPostgres {
     database: TestDatabase,
@@ -133,68 +133,8 @@ impl Accounts for CarelessPostgres {
     }
 }
 
-impl CarelessSession {
-    async fn end(self, sql: &'static str) -> Option<()> {
-        let mut connection = self.connection.into_inner();
-        sqlx::raw_sql(sql).execute(&mut connection).await.ok()?;
-        self.idle.lock().unwrap().push(connection);
-        Some(())
-    }
-}
-
-impl Session for CarelessSession {
-    async fn write(&self, id: Uuid, owner: &str) -> Option<()> {
-        sqlx::query("INSERT INTO rows (id, owner) VALUES ($1, $2)")
-            .bind(id)
-            .bind(owner)
-            .execute(&mut *self.connection.lock().await)
-            .await
-            .ok()
-            .map(drop)
-    }
-
-    async fn upsert(&self, key: i64, owner: &str) -> Option<()> {
-        sqlx::query(
-            "INSERT INTO keys (key, owner) VALUES ($1, $2)
-             ON CONFLICT (account, key) DO UPDATE SET owner = $2",
-        )
-        .bind(key)
-        .bind(owner)
-        .execute(&mut *self.connection.lock().await)
-        .await
-        .ok()
-        .map(drop)
-    }
-
-    async fn refer(&self, id: Uuid, target: Uuid) -> Option<()> {
-        sqlx::query("INSERT INTO refs (id, target) VALUES ($1, $2)")
-            .bind(id)
-            .bind(target)
-            .execute(&mut *self.connection.lock().await)
-            .await
-            .ok()
-            .map(drop)
-    }
-
-    async fn owners(&self) -> Option<Vec<String>> {
-        sqlx::query_scalar("SELECT owner FROM rows UNION SELECT owner FROM keys")
-            .fetch_all(&mut *self.connection.lock().await)
-            .await
-            .ok()
-    }
-
-    async fn run(&self, sql: String) -> Option<Vec<String>> {
-        sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_all(&mut *self.connection.lock().await)
-            .await
-            .ok()
-    }
-
-    async fn commit(self) -> Option<()> {
-        self.end("COMMIT").await
-    }
-
-    async fn rollback(self) -> Option<()> {
-        self.end("ROLLBACK").await
-    }
+careless_session! {
+    CarelessSession,
+    "INSERT INTO keys (key, owner) VALUES ($1, $2)
+     ON CONFLICT (account, key) DO UPDATE SET owner = $2"
 }

@@ -49,15 +49,7 @@ async fn hostile_statements_get_nowhere(tenancy: Tenancy, pooled: bool) {
     let ours = Ours::open(Place::postgres(tenancy, pooled).await, 2, 1).await;
     let (thief, victim) = (name(THIEF), name(VICTIM));
     let id = ours.id(VICTIM);
-    for account in [THIEF, VICTIM] {
-        let session = ours.session(account);
-        session
-            .write(ours.id(account), &name(account))
-            .await
-            .unwrap();
-        session.upsert(1, &name(account)).await.unwrap();
-        Session::commit(session).await.unwrap();
-    }
+    ours.write_first_rows().await;
     let target = ours.place.target(id);
     let mut let_in = 0;
     // In a database of its own there is nothing else to reach, and every change of accounts costs

@@ -18,6 +18,8 @@
     reason = "a test's helpers may stop it, as the test itself may"
 )]
 
+#[macro_use]
+mod careless_session;
 mod careless;
 mod careless_postgres;
 mod hostile;

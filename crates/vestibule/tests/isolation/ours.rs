@@ -65,6 +65,16 @@ impl Ours {
         self.callers[account].account().id
     }
 
+    /// The first two accounts get a row and a key each.
+    pub(crate) async fn write_first_rows(&self) {
+        for account in 0..2 {
+            let (session, owner) = (self.session(account), crate::storm::name(account));
+            session.write(self.id(account), &owner).await.unwrap();
+            session.upsert(1, &owner).await.unwrap();
+            Session::commit(session).await.unwrap();
+        }
+    }
+
     pub(crate) fn session(&self, account: usize) -> TenantSession {
         self.vestibule
             .get_tenant_session(&self.callers[account])
@@ -78,11 +88,7 @@ async fn make_accounts(sandbox: &Sandbox, place: &Place, accounts: usize) {
     let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
     let clock = Arc::new(SystemClock);
     let database = &settings.database;
-    let directory = match place {
-        Place::Files(_) => Directory::open(database, clock.clone()).await,
-        Place::Postgres { .. } => Directory::migrate(database, clock.clone()).await,
-    };
-    let directory = directory.unwrap();
+    let directory = Directory::migrate(database, clock.clone()).await.unwrap();
     let spaces = TenantSpaces::open(database, &directory, clock).unwrap();
     spaces.prepare().await.unwrap();
     let migrations = sqlx::migrate!("tests/isolation/migrations");

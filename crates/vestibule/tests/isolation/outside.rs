@@ -16,7 +16,7 @@ use crate::{
     hostile::{RUDE, statements},
     ours::Ours,
     place::{KEY, Place},
-    storm::{Session, name},
+    storm::name,
 };
 
 const VICTIM: usize = 0;
@@ -31,15 +31,7 @@ impl World {
     /// One account with rows, and a plain connection of the application's login.
     async fn new(tenancy: Tenancy) -> Self {
         let ours = Ours::open(Place::postgres(tenancy, false).await, 2, 2).await;
-        for account in 0..2 {
-            let session = ours.session(account);
-            session
-                .write(ours.id(account), &name(account))
-                .await
-                .unwrap();
-            session.upsert(1, &name(account)).await.unwrap();
-            Session::commit(session).await.unwrap();
-        }
+        ours.write_first_rows().await;
         let options: PgConnectOptions = ours.place.application_url().parse().unwrap();
         Self {
             login: options.connect().await.unwrap(),

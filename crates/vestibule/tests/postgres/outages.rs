@@ -136,40 +136,23 @@ async fn the_server_hangs() {
     outage(&world, at, RECOVERY, hang, async || server.resume().await).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_line_is_cut() {
+async fn the_line_goes_bad(how: impl Fn(&Link)) {
     let world = World::new(Postgres::shared().database().await, &[]).await;
     let link = Link::to(Postgres::shared().address());
     let route = world.database.through(link.address());
     let at = world.serve_through(&route).await;
-    outage(
-        &world,
-        at,
-        RECOVERY,
-        async || link.cut(),
-        async || {
-            link.resume();
-        },
-    )
-    .await;
+    let resume = async || link.resume();
+    outage(&world, at, RECOVERY, async || how(&link), resume).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_is_cut() {
+    the_line_goes_bad(Link::cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_line_hangs() {
-    let world = World::new(Postgres::shared().database().await, &[]).await;
-    let link = Link::to(Postgres::shared().address());
-    let route = world.database.through(link.address());
-    let at = world.serve_through(&route).await;
-    outage(
-        &world,
-        at,
-        RECOVERY,
-        async || link.hang(),
-        async || {
-            link.resume();
-        },
-    )
-    .await;
+    the_line_goes_bad(Link::hang).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

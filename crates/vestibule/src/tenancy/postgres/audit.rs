@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    Cluster, OWN, Places, ROWS, Unit, database_of,
+    Cluster, Clusters, OWN, ROWS, Unit, database_of,
     making::{begin, bind, script},
     space_of,
 };
@@ -37,11 +37,11 @@ impl TenantSpaces {
     /// # Errors
     /// Where the main cluster does not answer.
     pub async fn audit_login(&self) -> Result<Vec<Finding>, StoreError> {
-        let Some(places) = self.place().postgres() else {
+        let Some(clusters) = self.place().postgres() else {
             return Ok(Vec::new());
         };
-        let looking = places
-            .clusters()
+        let looking = clusters
+            .all()
             .map(|cluster| async move { (cluster, self.look_at(cluster).await) });
         let mut findings = Vec::new();
         for (cluster, seen) in futures_util::future::join_all(looking).await {
@@ -63,10 +63,10 @@ impl TenantSpaces {
     /// # Errors
     /// Where the directory cannot be read.
     pub async fn placements(&self) -> Result<Option<BTreeMap<Uuid, String>>, StoreError> {
-        let Some(places) = self.place().postgres() else {
+        let Some(clusters) = self.place().postgres() else {
             return Ok(None);
         };
-        let mut main = places.owner_connection(places.main(), None).await?;
+        let mut main = clusters.owner_connection(clusters.main(), None).await?;
         let placed = placements(&mut main).await?;
         close(main).await;
         Ok(Some(
@@ -83,17 +83,17 @@ impl TenantSpaces {
     /// # Errors
     /// Where the main cluster does not answer.
     pub async fn audit(&self, accounts: Option<u32>) -> Result<Vec<Finding>, StoreError> {
-        let Some(places) = self.place().postgres() else {
+        let Some(clusters) = self.place().postgres() else {
             return Ok(Vec::new());
         };
-        let mut findings = about_logins(places);
+        let mut findings = about_logins(clusters);
         let kept = self.directory().kept_migrations().await?;
-        let mut main = places.owner_connection(places.main(), None).await?;
+        let mut main = clusters.owner_connection(clusters.main(), None).await?;
         let placed = placements(&mut main).await?;
         close(main).await;
         let mut reached = Vec::new();
-        for cluster in places.clusters() {
-            match places.audit_cluster(cluster, &placed).await {
+        for cluster in clusters.all() {
+            match clusters.audit_cluster(cluster, &placed).await {
                 Ok(found) => {
                     reached.push(Arc::clone(cluster));
                     findings.extend(of(cluster, found));
@@ -103,7 +103,7 @@ impl TenantSpaces {
         }
         let mut units = Vec::new();
         for (account, on) in chosen(placed, accounts) {
-            match places.cluster(on.as_deref()) {
+            match clusters.cluster(on.as_deref()) {
                 Err(_) => findings.push(Finding::problem(
                     "placement_unknown_cluster",
                     format!(
@@ -116,18 +116,23 @@ impl TenantSpaces {
                 Ok(cluster) => units.push((Arc::clone(cluster), account)),
             }
         }
-        findings.extend(places.audit_units(&reached, units, &kept).await);
+        findings.extend(clusters.audit_units(&reached, units, &kept).await);
         Ok(summarised(findings))
     }
 
     async fn look_at(&self, cluster: &Arc<Cluster>) -> Result<Vec<Finding>, StoreError> {
-        let Some(places) = self.place().postgres() else {
+        let Some(clusters) = self.place().postgres() else {
             return Ok(Vec::new());
         };
-        let server = places.server(cluster).await.map_err(store_error)?;
-        let found =
-            audit::of_login(&server, places.connections, places.timeout, self.clock()).await?;
-        if places.tenancy == Tenancy::Database && cluster.name.is_some() {
+        let server = clusters.server(cluster).await.map_err(store_error)?;
+        let found = audit::of_login(
+            &server,
+            clusters.connections,
+            clusters.timeout,
+            self.clock(),
+        )
+        .await?;
+        if clusters.tenancy == Tenancy::Database && cluster.name.is_some() {
             // No session ever runs in that database: accounts have their own.
             let of_database = [
                 Danger::CreateInDatabase,
@@ -159,9 +164,9 @@ fn store_error(error: SessionError) -> StoreError {
 }
 
 /// What the settings alone say.
-fn about_logins(places: &Places) -> Vec<Finding> {
+fn about_logins(clusters: &Clusters) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for cluster in places.clusters() {
+    for cluster in clusters.all() {
         let (application, owner) = (&cluster.logins.application, &cluster.logins.owner);
         match owner {
             None => findings.push(Finding::warning(
@@ -192,7 +197,7 @@ fn about_logins(places: &Places) -> Vec<Finding> {
     findings
 }
 
-impl Places {
+impl Clusters {
     async fn audit_cluster(
         &self,
         cluster: &Cluster,

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use uuid::Uuid;
 
 use super::{
-    Cluster, Places, database_of,
+    Cluster, Clusters, database_of,
     making::{bind, plain, script, use_space},
     space_of,
 };
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-impl Places {
+impl Clusters {
     /// Gives each row to `each`, with the name of its table.
     ///
     /// # Errors

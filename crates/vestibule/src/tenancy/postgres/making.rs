@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::{Cluster, OWN, Places, ROWS, database_of, space_of};
+use super::{Cluster, Clusters, OWN, ROWS, database_of, space_of};
 use crate::{
     clock::Timestamp,
     settings::Tenancy,
@@ -14,16 +14,13 @@ use crate::{
         postgres::{Signer, close, connect, literal, prepare_binding, quoted},
         run_script,
     },
-    tenancy::space_file::{apply, record},
+    tenancy::contents,
 };
 
 /// Making a database takes a checkpoint's time at worst.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Our own tables in an account's space.
-const STEPS: &[&str] = &[include_str!("../schema/0001_account.sql")];
-
-impl Places {
+impl Clusters {
     /// What every account of the cluster stands on: the functions that bind and secure, and, where
     /// accounts share tables, their schema with our own tables. Safe to run again.
     ///
@@ -61,7 +58,7 @@ impl Places {
                 // The row is the account's, as every other row is.
                 let signer = self.owner_signer(connection).await?;
                 bind(connection, &signer, account, &space).await?;
-                insert_owner(connection, account, now).await
+                contents::insert_owner(plain(connection), account, now).await
             }
             Tenancy::Schema => {
                 let create = format!("CREATE SCHEMA {}", quoted(&space));
@@ -205,13 +202,14 @@ impl Places {
         let mut connection = connect(url, self.timeout)
             .await
             .map_err(|error| StoreError::Unavailable(format!("{url}: {error}")))?;
-        Query::new(
+        // In one message: behind a pooler, what is prepared on one server connection may be run on
+        // another.
+        let end = format!(
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-             WHERE datname = $1 AND usename = current_user",
-        )
-        .bind(database)
-        .execute(plain(&mut connection))
-        .await?;
+             WHERE datname = {} AND usename = current_user",
+            literal(database)
+        );
+        script(&mut connection, &end).await?;
         close(connection).await;
         Ok(())
     }
@@ -255,9 +253,7 @@ async fn prepare_rows(connection: &mut PgConnection, login: &str) -> Result<(), 
         )
         .await?;
         use_space(connection, ROWS).await?;
-        for step in STEPS {
-            script(connection, step).await?;
-        }
+        contents::make_tables(plain(connection)).await?;
     }
     secure_rows(connection, login).await
 }
@@ -304,29 +300,7 @@ async fn fill(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     use_space(connection, space).await?;
-    for step in STEPS {
-        script(connection, step).await?;
-    }
-    insert_owner(connection, account, now).await?;
-    for migration in migrations {
-        apply(plain(connection), migration).await?;
-        record(plain(connection), migration, now).await?;
-    }
-    Ok(())
-}
-
-async fn insert_owner(
-    connection: &mut PgConnection,
-    account: Uuid,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    Query::new("INSERT INTO vestibule_account (account_id, step, created_at) VALUES ($1, $2, $3)")
-        .bind(account)
-        .bind(i64::try_from(STEPS.len()).unwrap_or(i64::MAX))
-        .bind(now)
-        .execute(plain(connection))
-        .await?;
-    Ok(())
+    contents::fill(plain(connection), account, migrations, now).await
 }
 
 /// From here on, names without a schema are the space's, in this transaction.

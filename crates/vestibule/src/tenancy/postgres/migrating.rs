@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    Cluster, OWN, Places, ROWS, database_of,
+    Cluster, Clusters, OWN, ROWS, database_of,
     making::{
         begin, bind, call, commit, plain, script, secure_database, secure_rows, secure_schema,
         use_space,
@@ -17,8 +17,8 @@ use crate::{
     settings::Tenancy,
     store::{KeptMigration, Query, StoreError, postgres::literal},
     tenancy::{
+        contents::{apply, record},
         migrations::{applied, missing},
-        space_file::{apply, record},
     },
 };
 
@@ -29,7 +29,7 @@ pub(in crate::tenancy) enum Unit {
     Shared,
 }
 
-impl Places {
+impl Clusters {
     /// Applies what the unit lacks, all of it or nothing; whether there was anything.
     pub(in crate::tenancy) async fn migrate(
         &self,

@@ -37,7 +37,7 @@ const PLACEMENTS: usize = 100_000;
 
 /// The clusters on which accounts lie.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Clusters {
     pub(super) tenancy: Tenancy,
     pub(super) settings: PostgresSettings,
     pub(super) timeout: Duration,
@@ -59,8 +59,8 @@ pub(super) struct Cluster {
     server: OnceCell<Arc<Server>>,
 }
 
-impl Places {
-    /// The places of `directory`, reached with the same login as it.
+impl Clusters {
+    /// The clusters of `directory`, reached with the same login as it.
     pub(super) fn new(
         settings: &DatabaseSettings,
         servers: &PostgresSettings,
@@ -102,7 +102,7 @@ impl Places {
     }
 
     /// All clusters, the main one first.
-    pub(super) fn clusters(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Cluster>> {
         std::iter::once(&self.main).chain(self.others.values())
     }
 

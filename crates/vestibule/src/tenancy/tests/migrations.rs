@@ -128,13 +128,7 @@ async fn what_fails_on_an_empty_space_is_not_kept() {
         "{text}"
     );
     assert_eq!(tables(&world.spaces, world.acme.id).await, ["notes"]);
-    let dir = world
-        .database
-        .settings()
-        .sqlite()
-        .unwrap()
-        .tenant_dir
-        .clone();
+    let dir = world.tenant_dir();
     let left = std::fs::read_dir(dir).unwrap();
     assert!(left.into_iter().all(|entry| {
         !entry

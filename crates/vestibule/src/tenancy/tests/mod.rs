@@ -145,6 +145,11 @@ impl World {
         panic!("connections stay in use: {:?}", self.spaces.counts());
     }
 
+    fn tenant_dir(&self) -> std::path::PathBuf {
+        let settings = self.database.settings();
+        settings.sqlite().unwrap().tenant_dir.clone()
+    }
+
     fn file_of(&self, account: Uuid) -> std::path::PathBuf {
         self.spaces.file_of(account)
     }

@@ -27,13 +27,7 @@ async fn files_are_named_by_the_account_and_for_their_owner_only() {
     let world = World::new().await;
     let session = world.detached();
     add(&session, "a").await.unwrap();
-    let dir = world
-        .database
-        .settings()
-        .sqlite()
-        .unwrap()
-        .tenant_dir
-        .clone();
+    let dir = world.tenant_dir();
     assert_eq!(mode(&dir), 0o700);
     let mut names: Vec<_> = std::fs::read_dir(&dir)
         .unwrap()
@@ -117,13 +111,7 @@ async fn an_account_comes_whole_or_not_at_all() {
     let bad = world.spaces.create_account("", "tenant_bolt").await;
     assert!(matches!(bad, Err(StoreError::Invalid(_))), "{bad:?}");
     // A directory in which no file can be made.
-    let dir = world
-        .database
-        .settings()
-        .sqlite()
-        .unwrap()
-        .tenant_dir
-        .clone();
+    let dir = world.tenant_dir();
     std::fs::rename(&dir, dir.with_extension("away")).unwrap();
     let failed = world.spaces.create_account("Bolt", "tenant_bolt").await;
     assert!(failed.is_err());
@@ -147,13 +135,7 @@ async fn a_deleted_account_leaves_no_file() {
     add(&session, "a").await.unwrap();
     session.commit().await.unwrap();
     world.spaces.delete_account(world.acme.id).await.unwrap();
-    let dir = world
-        .database
-        .settings()
-        .sqlite()
-        .unwrap()
-        .tenant_dir
-        .clone();
+    let dir = world.tenant_dir();
     assert_eq!(std::fs::read_dir(dir).unwrap().count(), 0);
     assert!(add(&world.detached(), "b").await.is_err());
     let again = world.spaces.delete_account(world.acme.id).await;
@@ -184,13 +166,7 @@ async fn a_change_of_an_account_lets_go_of_its_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_bounded_over_all_accounts() {
     let world = World::with(|settings| settings.pool_size = 3).await;
-    let dir = world
-        .database
-        .settings()
-        .sqlite()
-        .unwrap()
-        .tenant_dir
-        .clone();
+    let dir = world.tenant_dir();
     let mut accounts = Vec::new();
     for n in 0..8 {
         let tenant = format!("tenant_{n}");
