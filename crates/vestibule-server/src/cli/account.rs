@@ -220,12 +220,11 @@ async fn with_cluster(spaces: &TenantSpaces, account: &Account) -> Result<Answer
         return Ok(one(account));
     };
     let cluster = places.get(&account.id).map_or(MAIN, String::as_str);
-    let text = format!("{}{}", facts_of(account), facts(&[("cluster", cluster)]));
     let placed = Placed {
         account,
         cluster: Some(cluster),
     };
-    Ok(Answer::new(&placed, text))
+    Ok(Answer::new(&placed, facts_of(account, Some(cluster))))
 }
 
 /// An account with the cluster that holds its data, where there are clusters.
@@ -308,14 +307,17 @@ pub(super) async fn clients_of(
 }
 
 fn one(account: &Account) -> Answer {
-    Answer::new(account, facts_of(account))
+    Answer::new(account, facts_of(account, None))
 }
 
-fn facts_of(account: &Account) -> String {
-    facts(&[
-        ("id", &account.id.to_string()),
+fn facts_of(account: &Account, cluster: Option<&str>) -> String {
+    let id = account.id.to_string();
+    let mut lines = vec![
+        ("id", id.as_str()),
         ("name", &account.name),
         ("tenant", &account.authress_tenant_id),
         ("status", account.status.as_str()),
-    ])
+    ];
+    lines.extend(cluster.map(|cluster| ("cluster", cluster)));
+    facts(&lines)
 }

@@ -52,7 +52,7 @@ async fn apply(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, F
     let done = done?;
     let document = json!({ "accounts": done.accounts, "changed": done.changed });
     let text = format!(
-        "accounts: {}, of which were behind and are up to date now: {}",
+        "data spaces: {}, of which were behind and are up to date now: {}",
         done.accounts, done.changed
     );
     Ok(Answer::new(&document, text))

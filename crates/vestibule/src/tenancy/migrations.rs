@@ -22,9 +22,10 @@ use crate::store::{KeptMigration, Page, Query, StoreError};
 /// What [`TenantSpaces::migrate_tenants`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Migrated {
-    /// Accounts that were looked at: all of them.
+    /// Data spaces that were looked at, which are all: an account's own, or the tables that the
+    /// accounts of a cluster share.
     pub accounts: usize,
-    /// Accounts that were behind.
+    /// Those that were behind.
     pub changed: usize,
 }
 

@@ -173,7 +173,7 @@ async fn open_postgres(
     if login != Login::Application {
         directory.require_owner(url.login()).await?;
     }
-    directory.require_current(settings, url.login()).await?;
+    directory.require_current(settings).await?;
     Ok(directory)
 }
 
@@ -241,24 +241,24 @@ impl Directory {
         }
     }
 
-    async fn require_current(
-        &self,
-        settings: &DatabaseSettings,
-        login: &str,
-    ) -> Result<(), StoreError> {
+    async fn require_current(&self, settings: &DatabaseSettings) -> Result<(), StoreError> {
         let about = self
             .fetch_optional::<(i64, String)>(Query::of(&ABOUT))
             .await;
-        let (step, tenancy) = about.map_err(|error| match sqlstate(&error).as_deref() {
+        let (step, tenancy) = about
+            .map_err(|error| {
+                match sqlstate(&error).as_deref() {
             // No such schema, function or table, or no right to see it.
             Some("3F000" | "42883" | "42P01" | "42501") => postgres::behind(),
-            Some(postgres::NO_PROOF) => StoreError::Refused(format!(
-                "the database does not know VESTIBULE_BINDING_KEY, or {login} is not whom it was \
-                 made for: run `vestibule migrate` with these settings"
-            )),
+            Some(postgres::NO_PROOF) => StoreError::Refused(
+                "the database does not accept VESTIBULE_BINDING_KEY: set the key that `vestibule \
+                 migrate` was run with, or run it with this one"
+                    .to_owned(),
+            ),
             _ => error,
-        })?
-        .unwrap_or_default();
+        }
+            })?
+            .unwrap_or_default();
         postgres::require_current(step, &tenancy, settings.tenancy)
     }
 }

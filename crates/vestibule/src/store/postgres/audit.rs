@@ -109,7 +109,8 @@ const KNOWN: &[(Danger, &str, &str)] = &[
     (
         Danger::LoginOwns,
         "login-owns",
-        "REASSIGN OWNED BY the login TO the owner's, and run `vestibule migrate`",
+        "let DATABASE_URL name a login that owns nothing (DATABASE_ADMIN_URL is for the owner), or \
+         REASSIGN OWNED BY the login TO the owner's, and run `vestibule migrate`",
     ),
     (
         Danger::MemberOfOwner,
