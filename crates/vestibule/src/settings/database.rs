@@ -66,6 +66,8 @@ pub struct SqliteSettings {
 
 /// More: more statements at once, and more memory; fewer: requests wait for each other.
 const POOL_SIZE: u32 = 10;
+/// One listens for changes, one reads the directory, one serves sessions.
+const LEAST_ON_POSTGRES: u32 = 3;
 /// Longer: requests pile up behind a stuck database; shorter: a busy moment becomes a 503.
 const TIMEOUT: u32 = 5;
 /// Longer: a suspension may go unnoticed for longer; shorter: a database that is away for a moment
@@ -103,7 +105,8 @@ impl DatabaseSettings {
         } else {
             SqliteSettings::read(reader, url).map(DatabaseLocation::Sqlite)
         };
-        let pool_size = reader.count("DATABASE_POOL_SIZE", POOL_SIZE, 1, 1_000);
+        let least = if on_postgres { LEAST_ON_POSTGRES } else { 1 };
+        let pool_size = reader.count("DATABASE_POOL_SIZE", POOL_SIZE, least, 1_000);
         let timeout = reader.seconds("DATABASE_TIMEOUT", TIMEOUT, Duration::from_millis(100));
         let max_stale = reader.seconds("PRINCIPAL_MAX_STALE", MAX_STALE, LEAST_STALE);
         Some(Self {
@@ -115,16 +118,17 @@ impl DatabaseSettings {
         })
     }
 
-    /// Those of the connections in all that the directory may use on PostgreSQL. A request that
-    /// holds a session's connection may ask the directory too: were they the same, all could wait
-    /// for each other.
+    /// Those of the connections in all that read and write the directory on PostgreSQL. With the
+    /// one that listens for its changes they are a third. A request that holds a session's
+    /// connection may ask the directory too: were they the same, all could wait for each other.
     pub(crate) fn directory_connections(&self) -> u32 {
-        self.pool_size.div_ceil(3)
+        (self.pool_size.div_ceil(3) - 1).max(1)
     }
 
     /// The others, for tenant sessions; at least one.
     pub(crate) fn session_connections(&self) -> u32 {
-        (self.pool_size - self.directory_connections()).max(1)
+        let directory = self.directory_connections() + 1;
+        self.pool_size.saturating_sub(directory).max(1)
     }
 
     /// The files, where it is SQLite.

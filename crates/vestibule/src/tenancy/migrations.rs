@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::migrate::Migrator;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{
     SessionError, TenantSpaces,
-    contents::{apply, record},
+    contents::apply_and_record,
     places::Place,
-    postgres::{Cluster, Unit},
+    postgres::{Cluster, OwnerConnections, Unit, Work},
     space_file,
     statement::check_migration,
 };
@@ -70,7 +71,8 @@ impl TenantSpaces {
     /// missing, or does what a migration may not; others where a database fails.
     pub async fn migrate_tenants(&self, migrator: &Migrator) -> Result<Migrated, StoreError> {
         self.keep_migrations(migrator).await?;
-        self.bring_up_to_date(|_, _| {}).await
+        // Nobody's rights are looked at: an application starts often, and is in a hurry.
+        self.work_on_all(false, |_, _| {}).await
     }
 
     /// Fails where the application's migrations are not those that every account has: for a login
@@ -107,16 +109,27 @@ impl TenantSpaces {
         Ok(())
     }
 
-    /// Applies the migrations that are kept to every account that is behind, several at a time.
-    /// `progress` hears how many are done, and of which this was the last.
+    /// For `migrate`: applies the migrations that are kept to every account that is behind,
+    /// several at a time, and on PostgreSQL gives the application's login what it needs in every
+    /// account's space, and takes what it must not have. `progress` hears how many are done, and
+    /// of which this was the last.
     ///
     /// # Errors
     /// As [`TenantSpaces::migrate_tenants`]: the first one, after the others have ended.
     pub async fn bring_up_to_date(
         &self,
+        progress: impl FnMut(usize, Uuid),
+    ) -> Result<Migrated, StoreError> {
+        self.work_on_all(true, progress).await
+    }
+
+    async fn work_on_all(
+        &self,
+        secures: bool,
         mut progress: impl FnMut(usize, Uuid),
     ) -> Result<Migrated, StoreError> {
         let kept: Arc<[KeptMigration]> = self.directory().kept_migrations().await?.into();
+        let owners = Arc::new(OwnerConnections::default());
         let mut done = Migrated::default();
         let mut waiting = self.targets().await?.into_iter();
         let mut running = JoinSet::new();
@@ -127,8 +140,14 @@ impl TenantSpaces {
                 && let Some(target) = waiting.next()
             {
                 let (spaces, kept) = (self.clone(), Arc::clone(&kept));
+                let owners = Arc::clone(&owners);
                 running.spawn(async move {
-                    let changed = spaces.migrate_target(&target, &kept).await;
+                    let work = Work {
+                        kept: &kept,
+                        secures,
+                        now: spaces.now(),
+                    };
+                    let changed = spaces.migrate_target(&target, &owners, &work).await;
                     (target, changed)
                 });
             }
@@ -151,6 +170,7 @@ impl TenantSpaces {
                 }
             }
         }
+        owners.close().await;
         match failed {
             Some(error) => Err(error),
             None => {
@@ -203,26 +223,49 @@ impl TenantSpaces {
     /// # Errors
     /// [`StoreError::Refused`] where it has others; others where a database fails.
     pub async fn migrations_missing(&self, account: Uuid) -> Result<usize, StoreError> {
+        let missing = self.all_migrations_missing(&[account]).await?;
+        Ok(missing.first().copied().unwrap_or_default())
+    }
+
+    /// The same of many accounts, in their order, several at a time.
+    ///
+    /// # Errors
+    /// As [`TenantSpaces::migrations_missing`], for the first account of which it is so.
+    pub async fn all_migrations_missing(
+        &self,
+        accounts: &[Uuid],
+    ) -> Result<Vec<usize>, StoreError> {
         let kept = self.directory().kept_migrations().await?;
-        let target = match self.place().postgres() {
-            Some(clusters) if clusters.shares_tables() => {
-                Target::Shared(clusters.cluster_of(self.directory(), account).await?)
-            }
-            _ => Target::Account(account),
-        };
-        let applied = self.applied_to(&target).await?;
-        Ok(missing(&kept, &applied)?.len())
+        let owners = OwnerConnections::default();
+        let looking = accounts.iter().map(async |account| {
+            let target = match self.place().postgres() {
+                Some(clusters) if clusters.shares_tables() => {
+                    Target::Shared(clusters.cluster_of(self.directory(), *account).await?)
+                }
+                _ => Target::Account(*account),
+            };
+            let applied = self.applied_to(&target, &owners).await?;
+            Ok(missing(&kept, &applied)?.len())
+        });
+        let looked = stream::iter(looking).buffered(PARALLEL).try_collect().await;
+        owners.close().await;
+        looked
     }
 
     /// Version and checksum of what the target has.
-    async fn applied_to(&self, target: &Target) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+    async fn applied_to(
+        &self,
+        target: &Target,
+        owners: &OwnerConnections,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
         match (self.place(), target) {
             (Place::Postgres(clusters), Target::Shared(cluster)) => {
-                clusters.applied(cluster, Unit::Shared).await
+                clusters.applied(cluster, Unit::Shared, owners).await
             }
             (Place::Postgres(clusters), Target::Account(account)) => {
                 let cluster = clusters.cluster_of(self.directory(), *account).await?;
-                clusters.applied(&cluster, Unit::Account(*account)).await
+                let unit = Unit::Account(*account);
+                clusters.applied(&cluster, unit, owners).await
             }
             (Place::Files(_), Target::Account(account)) => {
                 let mut lease = self.begin(*account).await?;
@@ -298,32 +341,36 @@ impl TenantSpaces {
         migration: &KeptMigration,
         changed: bool,
     ) -> Result<(), StoreError> {
+        let owners = OwnerConnections::default();
         for target in self.targets().await? {
-            let applied = self.applied_to(&target).await?;
+            let applied = self.applied_to(&target, &owners).await?;
             let same = |(version, _): &(i64, _)| *version == migration.version;
             if applied.iter().any(same) {
                 return Err(StoreError::Refused(drifted(migration, changed)));
             }
         }
+        owners.close().await;
         Ok(())
     }
 
     async fn migrate_target(
         &self,
         target: &Target,
-        kept: &[KeptMigration],
+        owners: &OwnerConnections,
+        work: &Work<'_>,
     ) -> Result<bool, StoreError> {
         match (self.place(), target) {
             (Place::Postgres(clusters), Target::Shared(cluster)) => {
-                let now = self.now();
-                clusters.migrate(cluster, Unit::Shared, kept, now).await
+                clusters.migrate(cluster, Unit::Shared, owners, work).await
             }
             (Place::Postgres(clusters), Target::Account(account)) => {
                 let cluster = clusters.cluster_of(self.directory(), *account).await?;
                 let unit = Unit::Account(*account);
-                clusters.migrate(&cluster, unit, kept, self.now()).await
+                clusters.migrate(&cluster, unit, owners, work).await
             }
-            (Place::Files(_), Target::Account(account)) => self.migrate_file(*account, kept).await,
+            (Place::Files(_), Target::Account(account)) => {
+                self.migrate_file(*account, work.kept).await
+            }
             // Files are never shared.
             (Place::Files(_), Target::Shared(_)) => Ok(false),
         }
@@ -343,8 +390,7 @@ impl TenantSpaces {
             return Ok(false);
         }
         for migration in missing {
-            apply(lease.connection()?, migration).await?;
-            record(lease.connection()?, migration, self.now()).await?;
+            apply_and_record(lease.connection()?, migration, self.now()).await?;
         }
         lease.commit().await?;
         // Statements that were prepared before stay right: SQLite prepares them anew.

@@ -77,10 +77,13 @@ impl Space {
         }
     }
 
-    /// Ends what runs on a server, where closing the connection would not.
-    pub(super) async fn kill(&self) {
-        if let Self::Postgres(space) = self {
-            space.kill().await;
+    /// The process of a server that works on the transaction. It goes on when the connection is
+    /// closed: a server notices that nobody waits for an answer only when it has one, and until
+    /// then the transaction holds its locks.
+    pub(super) fn backend(&self) -> Option<i32> {
+        match self {
+            Self::File(_) => None,
+            Self::Postgres(space) => space.backend(),
         }
     }
 

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock::{SharedClock, Timestamp},
     settings::{DatabaseLocation, DatabaseSettings},
-    store::{Change, Connection, Directory, Ids, Query, StoreError, sqlite},
+    store::{Change, Connection, Directory, IDLE_LIMIT, Ids, Query, StoreError, sqlite},
 };
 
 /// The data spaces of all accounts. Cheap to clone.
@@ -54,6 +54,8 @@ struct Inner {
     /// Connections that serve nobody, the longest unused first. With those in use there are at
     /// most `size`.
     idle: Mutex<Vec<Idle>>,
+    /// Whose turn it is to connect beyond the budget.
+    breaking: AsyncMutex<()>,
     runtime: Handle,
     #[cfg(test)]
     open_files: super::tests::OpenFiles,
@@ -67,8 +69,8 @@ struct Idle {
     space: Space,
 }
 
-/// Connections that served nobody for this long are closed.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Breaking a statement off may take this long; after that its own time limit ends it.
+const BREAK_OFF: Duration = Duration::from_secs(1);
 
 impl TenantSpaces {
     /// The spaces of the accounts in `directory`. Must be called within a tokio runtime.
@@ -79,6 +81,15 @@ impl TenantSpaces {
         settings: &DatabaseSettings,
         directory: &Directory,
         clock: SharedClock,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(settings, directory, clock, IDLE_LIMIT)
+    }
+
+    pub(super) fn open_with(
+        settings: &DatabaseSettings,
+        directory: &Directory,
+        clock: SharedClock,
+        idle_limit: Duration,
     ) -> Result<Self, StoreError> {
         let (place, size) = match &settings.location {
             DatabaseLocation::Sqlite(files) => {
@@ -110,6 +121,7 @@ impl TenantSpaces {
                 budget: Budget::new(size),
                 turns: Mutex::default(),
                 idle: Mutex::default(),
+                breaking: AsyncMutex::default(),
                 runtime,
                 #[cfg(test)]
                 open_files: Default::default(),
@@ -118,7 +130,7 @@ impl TenantSpaces {
         spaces
             .inner
             .runtime
-            .spawn(close_idle(Arc::downgrade(&spaces.inner)));
+            .spawn(close_idle(Arc::downgrade(&spaces.inner), idle_limit));
         Ok(spaces)
     }
 
@@ -246,6 +258,27 @@ impl TenantSpaces {
         taken.map(|idle| idle.space).collect()
     }
 
+    /// Ends what a server's process does for a session that is gone.
+    async fn break_off(&self, seat: &Seat, backend: i32) {
+        let breaking = async {
+            match (self.place(), seat) {
+                (Place::Postgres(clusters), Seat::Cluster(cluster, _)) if !cluster.is_main() => {
+                    // One more than the budget allows for a moment, but never two.
+                    let _alone = self.inner.breaking.lock().await;
+                    clusters.end_backend(cluster, backend).await
+                }
+                // The directory's connections are counted already.
+                (Place::Postgres(_), _) => self.directory().end_backend(backend).await,
+                (Place::Files(_), _) => Ok(()),
+            }
+        };
+        match tokio::time::timeout(BREAK_OFF, breaking).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a statement could not be broken off"),
+            Err(_) => tracing::debug!("a statement could not be broken off in time"),
+        }
+    }
+
     /// The connection that must go so that there is room for one more.
     fn evict(&self) -> Option<Space> {
         let mut idle = self.idle();
@@ -256,14 +289,14 @@ impl TenantSpaces {
 }
 
 /// Closes what lay idle for too long, until the spaces are gone.
-async fn close_idle(spaces: Weak<Inner>) {
+async fn close_idle(spaces: Weak<Inner>, limit: Duration) {
     loop {
-        tokio::time::sleep(IDLE_LIMIT / 4).await;
+        tokio::time::sleep(limit / 4).await;
         let Some(inner) = spaces.upgrade() else {
             return;
         };
         let spaces = TenantSpaces { inner };
-        for space in spaces.take_where(|idle| idle.since.elapsed() > IDLE_LIMIT) {
+        for space in spaces.take_where(|idle| idle.since.elapsed() > limit) {
             space.close().await;
         }
     }
@@ -462,11 +495,12 @@ impl Drop for Lease {
         let (space, held) = (self.space.take(), self.held.take());
         if let Some(space) = space {
             space.stop();
-            let busy = self.busy;
+            let backend = space.backend().filter(|_| self.busy);
+            let (spaces, seat) = (self.spaces.clone(), self.seat.clone());
             // Turn and connection are free only once the locks on the data are.
             self.spaces.inner.runtime.spawn(async move {
-                if busy {
-                    space.kill().await;
+                if let Some(backend) = backend {
+                    spaces.break_off(&seat, backend).await;
                 }
                 space.close().await;
                 drop(held);

@@ -5,6 +5,7 @@
 //!
 //! | variable | what is large then |
 //! | --- | --- |
+//! | `SCALE_REQUESTS` | requests of all accounts over one small budget of connections |
 //! | `SCALE_SPACES` | accounts whose data spaces are migrated, with 20 migrations instead of 5 |
 //!
 //! A test that measures time does so at its full size only: at a small one, other tests run beside
@@ -19,4 +20,6 @@
 )]
 
 mod migrations;
+mod pools;
+mod server;
 mod world;

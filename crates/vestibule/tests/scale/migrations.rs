@@ -165,16 +165,29 @@ async fn nothing_is_lost_and_nothing_done_twice(world: World, size: Size) {
     assert!(second.success(), "{second}");
     let after = world.steps(&accounts).await;
     assert!(after.iter().all(|steps| *steps == (all, all)), "{after:?}");
+
+    // `vestibule migrate` finds nothing to apply, and looks at everybody's rights.
+    let (_, spaces) = world.owned().await;
+    let begun = Instant::now();
+    let done = spaces.bring_up_to_date(|_, _| {}).await.unwrap();
+    let secured = begun.elapsed();
+    assert_eq!((done.accounts, done.changed), (accounts.len(), 0));
+    let begun = Instant::now();
+    let missing = spaces.all_migrations_missing(&accounts).await.unwrap();
+    let listed = begun.elapsed();
+    assert!(missing.iter().all(|missing| *missing == 0), "{missing:?}");
+    spaces.close().await;
     owner.close().await;
     if size.full {
         println!(
-            "scale: {} spaces x {} migrations in {:.1} s, killed at {} of them ({:.1} s to make \
-             the accounts)",
+            "scale: {} spaces x {} migrations in {:.1} s, killed at {whole}; made in {:.1} s, \
+             nothing to migrate {:.1} s, --status {:.1} s",
             size.accounts,
             size.steps,
             (killed + took).as_secs_f64(),
-            whole,
             made.as_secs_f64(),
+            secured.as_secs_f64(),
+            listed.as_secs_f64(),
         );
         assert!(killed + took < LIMIT, "{:?}", killed + took);
     }

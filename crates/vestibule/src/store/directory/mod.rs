@@ -25,6 +25,7 @@ use std::{
 };
 
 pub(crate) use self::migrations::KeptMigration;
+pub(crate) use self::pool::IDLE_LIMIT;
 pub use self::users::AccountUsers;
 pub use self::watch::WatchGuard;
 pub(crate) use self::writing::Writing;

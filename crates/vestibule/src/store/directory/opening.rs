@@ -14,7 +14,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     Directory, Kind, Operation, Query,
-    pool::{Login, Pool, PostgresDirectory, SqliteDirectory, is_alive},
+    pool::{IDLE_LIMIT, Login, Pool, PostgresDirectory, SqliteDirectory, is_alive},
 };
 use crate::{
     clock::{SharedClock, Timestamp},
@@ -115,6 +115,7 @@ async fn open_sqlite(
     let pool = SqlitePoolOptions::new()
         .max_connections(settings.pool_size.max(1))
         .acquire_timeout(settings.timeout)
+        .idle_timeout(IDLE_LIMIT)
         // A file does not drop its connections.
         .test_before_acquire(false)
         .connect_with(options)
@@ -161,6 +162,7 @@ async fn open_postgres(
     let pool = PgPoolOptions::new()
         .max_connections(settings.directory_connections())
         .acquire_timeout(settings.timeout)
+        .idle_timeout(IDLE_LIMIT)
         .test_before_acquire(false)
         .before_acquire(|connection, about| Box::pin(is_alive(connection, about.idle_for)))
         .connect_lazy_with(server.options());
@@ -210,6 +212,12 @@ async fn migrate_postgres(
 }
 
 impl Directory {
+    /// Ends a process of the server that works for this login: whatever it does is rolled back.
+    pub(crate) async fn end_backend(&self, process: i32) -> Result<(), StoreError> {
+        let query = Query::new("SELECT pg_catalog.pg_terminate_backend($1)").bind(process);
+        self.fetch_optional::<(bool,)>(query).await.map(drop)
+    }
+
     /// The server of the directory, where it is PostgreSQL.
     pub(crate) fn server(&self) -> Option<Arc<Server>> {
         match &self.inner.pool {

@@ -13,6 +13,9 @@ use crate::store::{
     postgres::{SCHEMA, Server},
 };
 
+/// Connections that served nobody for this long are closed.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
 /// Connections to one of the databases.
 #[derive(Debug)]
 pub(super) enum Pool {

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    Cluster, Clusters, OWN, ROWS, Unit, database_of,
+    Cluster, Clusters, OWN, OwnerConnections, ROWS, Unit, database_of,
     making::{begin, bind, script},
     space_of,
 };
@@ -283,8 +283,9 @@ impl Clusters {
             let accounts = accounts.iter();
             units.extend(accounts.map(|(on, id)| (Arc::clone(on), Unit::Account(*id))));
         }
-        let looking = units.into_iter().map(|(cluster, unit)| async move {
-            let found = self.audit_unit(&cluster, unit, kept).await;
+        let owners = OwnerConnections::default();
+        let looking = units.into_iter().map(async |(cluster, unit)| {
+            let found = self.audit_unit(&cluster, unit, kept, &owners).await;
             let found = found.unwrap_or_else(|error| vec![unseen(unit, &error)]);
             of(&cluster, found)
         });
@@ -293,6 +294,7 @@ impl Clusters {
             .collect::<Vec<_>>()
             .await
             .concat();
+        owners.close().await;
         if self.tenancy == Tenancy::Row {
             for cluster in reached {
                 let here = accounts.iter().filter(|(on, _)| Arc::ptr_eq(on, cluster));
@@ -307,9 +309,10 @@ impl Clusters {
 
     async fn audit_unit(
         &self,
-        cluster: &Cluster,
+        cluster: &Arc<Cluster>,
         unit: Unit,
         kept: &[KeptMigration],
+        owners: &OwnerConnections,
     ) -> Result<Vec<Finding>, StoreError> {
         let database = match (unit, self.tenancy) {
             (Unit::Account(account), Tenancy::Database) => Some(database_of(account)),
@@ -361,7 +364,7 @@ impl Clusters {
         }
         script(&mut connection, "ROLLBACK").await?;
         close(connection).await;
-        let applied = self.applied(cluster, unit).await?;
+        let applied = self.applied(cluster, unit, owners).await?;
         findings.extend(about_migrations(unit, kept, &applied));
         Ok(findings)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Cluster, Clusters, OWN, ROWS, database_of, space_of};
@@ -66,12 +66,12 @@ impl Clusters {
                     error.or_refused("42P06", || format!("the schema {space} exists already"))
                 })?;
                 fill(connection, &space, account, migrations, now).await?;
-                secure_schema(connection, &space, account, login).await
+                secure(connection, &securing_schema(&space, account, login)).await
             }
             Tenancy::Database => {
                 prepare_own_database(connection, login).await?;
                 fill(connection, &space, account, migrations, now).await?;
-                secure_database(connection, login).await
+                secure(connection, &securing_database(login)).await
             }
         }
     }
@@ -255,7 +255,7 @@ async fn prepare_rows(connection: &mut PgConnection, login: &str) -> Result<(), 
         use_space(connection, ROWS).await?;
         contents::make_tables(plain(connection)).await?;
     }
-    secure_rows(connection, login).await
+    secure(connection, &securing_rows(login)).await
 }
 
 /// Nobody but the application's login connects to an account's own database, and nobody makes
@@ -265,16 +265,21 @@ async fn prepare_own_database(
     login: &str,
 ) -> Result<(), StoreError> {
     script(connection, OWN_DATABASE).await?;
-    script(connection, include_str!("tables.sql")).await?;
     let query = Query::new("SELECT current_database()::text");
     let name: Option<(String,)> = query.fetch_optional(plain(connection)).await?;
     let (name,) = name.unwrap_or_default();
-    let rights = format!(
-        "REVOKE ALL ON DATABASE {0} FROM PUBLIC; GRANT CONNECT ON DATABASE {0} TO {1}",
-        quoted(&name),
-        quoted(login)
-    );
-    script(connection, &rights).await
+    script(connection, &securing_own_database(&name, login)).await
+}
+
+/// The functions of an account's own database, and who may connect to it. Safe to run again.
+pub(super) fn securing_own_database(name: &str, login: &str) -> String {
+    format!(
+        "{tables};
+         REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {login}",
+        tables = include_str!("tables.sql"),
+        name = quoted(name),
+        login = quoted(login)
+    )
 }
 
 const OWN_DATABASE: &str = "
@@ -282,14 +287,6 @@ CREATE SCHEMA tenant; REVOKE ALL ON SCHEMA tenant FROM PUBLIC;
 CREATE SCHEMA vestibule; REVOKE ALL ON SCHEMA vestibule FROM PUBLIC;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 ";
-
-pub(super) async fn secure_database(
-    connection: &mut PgConnection,
-    login: &str,
-) -> Result<(), StoreError> {
-    let sql = "SELECT vestibule.secure_database($1::name, $2::name)";
-    call(connection, sql, &[OWN, login]).await
-}
 
 /// Our own tables and all migrations, in a space of one account.
 async fn fill(
@@ -308,8 +305,11 @@ pub(super) async fn use_space(
     connection: &mut PgConnection,
     space: &str,
 ) -> Result<(), StoreError> {
-    let set = format!("SET LOCAL search_path TO {}, pg_temp", quoted(space));
-    script(connection, &set).await
+    script(connection, &using(space)).await
+}
+
+pub(super) fn using(space: &str) -> String {
+    format!("SET LOCAL search_path TO {}, pg_temp", quoted(space))
 }
 
 /// Binds the owner's transaction to an account: forced row-level security binds him too.
@@ -327,50 +327,42 @@ pub(super) async fn bind(
     Ok(())
 }
 
-pub(super) async fn secure_rows(
-    connection: &mut PgConnection,
-    login: &str,
-) -> Result<(), StoreError> {
-    let sql = "SELECT vestibule.secure_rows($1::name, $2::name)";
-    call(connection, sql, &[ROWS, login]).await
+/// What makes the tables that all accounts share safe.
+pub(super) fn securing_rows(login: &str) -> String {
+    let (space, login) = (literal(ROWS), literal(login));
+    format!("SELECT vestibule.secure_rows({space}, {login})")
 }
 
-pub(super) async fn secure_schema(
-    connection: &mut PgConnection,
-    space: &str,
-    account: Uuid,
-    login: &str,
-) -> Result<(), StoreError> {
-    let query = Query::new("SELECT COUNT(*) FROM pg_catalog.pg_extension WHERE extname = 'citus'");
-    let citus: Option<(i64,)> = query.fetch_optional(plain(connection)).await?;
-    if citus == Some((1,)) {
-        // Workers know neither the setting nor the key: there the search path keeps accounts apart.
-        let sql = "SELECT vestibule.secure_space_without_policies($1::name, $2::name)";
-        return call(connection, sql, &[space, login]).await;
-    }
-    let sql = "SELECT vestibule.secure_space($1::name, $2::uuid, $3::name)";
-    call(connection, sql, &[space, &account.to_string(), login]).await
+/// What makes the tables in an account's own database safe.
+pub(super) fn securing_database(login: &str) -> String {
+    let (space, login) = (literal(OWN), literal(login));
+    format!("SELECT vestibule.secure_database({space}, {login})")
 }
 
-/// Calls a function of `tables.sql`. Its refusals say what to write instead.
-pub(super) async fn call(
-    connection: &mut PgConnection,
-    sql: &'static str,
-    arguments: &[&str],
-) -> Result<(), StoreError> {
-    let mut query = Query::new(sql);
-    for argument in arguments {
-        query = query.bind(*argument);
-    }
-    match query.execute(plain(connection)).await {
-        Ok(_) => Ok(()),
-        Err(error) => {
+/// What makes the tables in an account's own schema safe. On Citus, workers know neither the
+/// setting nor the key: there the search path keeps accounts apart.
+pub(super) fn securing_schema(space: &str, account: Uuid, login: &str) -> String {
+    let (space, login) = (literal(space), literal(login));
+    format!(
+        "SELECT CASE
+             WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus')
+             THEN vestibule.secure_space_without_policies({space}, {login})
+             ELSE vestibule.secure_space({space}, '{account}', {login})
+         END"
+    )
+}
+
+/// Runs a script that calls functions of `tables.sql`. Their refusals say what to write instead.
+pub(super) async fn secure(connection: &mut PgConnection, sql: &str) -> Result<(), StoreError> {
+    match script(connection, sql).await {
+        Err(StoreError::Database(error)) => {
             let refusal = error
                 .as_database_error()
                 .filter(|error| error.code().as_deref() == Some("VB002"))
                 .map(|error| error.message().to_owned());
             Err(refusal.map_or_else(|| error.into(), StoreError::Refused))
         }
+        done => done,
     }
 }
 
@@ -383,14 +375,15 @@ pub(super) async fn script(connection: &mut PgConnection, sql: &str) -> Result<(
 }
 
 pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let begin = format!(
+    script(connection, &beginning()).await
+}
+
+/// Begins a transaction.
+pub(super) fn beginning() -> String {
+    format!(
         "BEGIN; SET LOCAL client_min_messages TO warning; SET LOCAL statement_timeout = {}",
         LONG.as_millis()
-    );
-    sqlx::raw_sql(AssertSqlSafe(begin))
-        .execute(connection)
-        .await?;
-    Ok(())
+    )
 }
 
 pub(super) async fn commit(mut connection: PgConnection) -> Result<(), StoreError> {

@@ -1,15 +1,18 @@
 //! How the application's migrations reach all spaces: each space in a transaction of its own, by
 //! the owner's login, several at a time.
 
-use sqlx::PgConnection;
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::{
-    Cluster, Clusters, OWN, ROWS, database_of,
+    Cluster, Clusters, OWN, OwnerConnections, ROWS, database_of,
     making::{
-        begin, bind, call, commit, plain, script, secure_database, secure_rows, secure_schema,
-        use_space,
+        begin, beginning, plain, script, secure, securing_database, securing_own_database,
+        securing_rows, securing_schema, use_space, using,
     },
+    owners::OwnerConnection,
     space_of,
 };
 use crate::{
@@ -17,10 +20,20 @@ use crate::{
     settings::Tenancy,
     store::{KeptMigration, Query, StoreError, postgres::literal},
     tenancy::{
-        contents::{apply, record},
-        migrations::{applied, missing},
+        contents::{apply, apply_and_record, record},
+        migrations::missing,
     },
 };
+
+/// What is done to each unit.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tenancy) struct Work<'w> {
+    /// What it must have.
+    pub(in crate::tenancy) kept: &'w [KeptMigration],
+    /// Also where it lacks nothing: the application's login gets what it needs there.
+    pub(in crate::tenancy) secures: bool,
+    pub(in crate::tenancy) now: Timestamp,
+}
 
 /// What is migrated as one: an account's own tables, or all accounts' on one cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,46 +46,49 @@ impl Clusters {
     /// Applies what the unit lacks, all of it or nothing; whether there was anything.
     pub(in crate::tenancy) async fn migrate(
         &self,
-        cluster: &Cluster,
+        cluster: &Arc<Cluster>,
         unit: Unit,
-        kept: &[KeptMigration],
-        now: Timestamp,
+        owners: &OwnerConnections,
+        work: &Work<'_>,
     ) -> Result<bool, StoreError> {
-        let mut connection = self.unit_connection(cluster, unit).await?;
+        let mut owner = self.owner_of(cluster, unit, owners).await?;
         let space = self.unit_space(unit);
-        begin(&mut connection).await?;
         // Whoever comes second finds the work done.
-        script(
-            &mut connection,
-            &format!(
-                "SELECT pg_advisory_xact_lock(7012851, hashtext({}))",
-                literal(&space)
-            ),
-        )
-        .await?;
-        self.enter(&mut connection, unit).await?;
-        let done = applied(plain(&mut connection)).await?;
-        let missing = missing(kept, &done)?;
-        if missing.is_empty() {
-            commit(connection).await?;
-            return Ok(false);
-        }
+        let lock = format!(
+            "SELECT pg_advisory_xact_lock(7012851, hashtext({}))",
+            literal(&space)
+        );
+        let done = self.enter(&mut owner, unit, &lock).await?;
+        let missing = missing(work.kept, &done)?;
+        let changes = !missing.is_empty();
+        let connection = &mut owner.connection;
         for migration in missing {
             if unit == Unit::Shared {
-                self.migrate_rows(&mut connection, cluster, migration)
+                self.migrate_rows(connection, cluster, migration)
                     .await
                     .map_err(|error| in_migration(migration, error))?;
-                use_space(&mut connection, &space).await?;
+                use_space(connection, &space).await?;
+                record(plain(connection), migration, work.now).await?;
             } else {
-                apply(plain(&mut connection), migration).await?;
+                apply_and_record(plain(connection), migration, work.now).await?;
             }
-            record(plain(&mut connection), migration, now).await?;
         }
-        if unit != Unit::Shared {
-            self.secure(&mut connection, cluster, unit).await?;
+        // Shared tables were secured after each of their migrations, and by `prepare`.
+        if unit != Unit::Shared && (changes || work.secures) {
+            let mut securing = self.securing(cluster, unit);
+            if let (Unit::Account(account), Tenancy::Database) = (unit, self.tenancy)
+                && work.secures
+            {
+                let login = cluster.logins.application.login();
+                let own = securing_own_database(&database_of(account), login);
+                securing = format!("{own}; {securing}");
+            }
+            secure(connection, &format!("{securing}; COMMIT")).await?;
+            owners.give_back(owner).await;
+        } else {
+            owners.commit(owner).await?;
         }
-        commit(connection).await?;
-        Ok(true)
+        Ok(changes)
     }
 
     /// One migration of the tables that all accounts share. It may change rows of all accounts,
@@ -83,18 +99,15 @@ impl Clusters {
         cluster: &Cluster,
         migration: &KeptMigration,
     ) -> Result<(), StoreError> {
-        let open = "SELECT vestibule.open_rows($1::name)";
-        call(connection, open, &[ROWS]).await?;
+        let open = format!("SELECT vestibule.open_rows({})", literal(ROWS));
+        secure(connection, &open).await?;
         let query = Query::new("SELECT vestibule.migration_for_rows($1::name, $2)")
             .bind(ROWS)
             .bind(&migration.sql);
         let completed: Option<(String,)> = query.fetch_optional(plain(connection)).await?;
-        let completed = KeptMigration {
-            sql: completed.map_or_else(|| migration.sql.clone(), |(sql,)| sql),
-            ..migration.clone()
-        };
-        apply(plain(connection), &completed).await?;
-        self.secure(connection, cluster, Unit::Shared).await
+        let completed = completed.map_or_else(|| migration.sql.clone(), |(sql,)| sql);
+        apply(plain(connection), migration, &completed).await?;
+        secure(connection, &self.securing(cluster, Unit::Shared)).await
     }
 
     /// Tries all migrations on an empty space, of which nothing stays.
@@ -125,14 +138,13 @@ impl Clusters {
     /// Version and checksum of what the unit has.
     pub(in crate::tenancy) async fn applied(
         &self,
-        cluster: &Cluster,
+        cluster: &Arc<Cluster>,
         unit: Unit,
+        owners: &OwnerConnections,
     ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
-        let mut connection = self.unit_connection(cluster, unit).await?;
-        begin(&mut connection).await?;
-        self.enter(&mut connection, unit).await?;
-        let done = applied(plain(&mut connection)).await?;
-        commit(connection).await?;
+        let mut owner = self.owner_of(cluster, unit, owners).await?;
+        let done = self.enter(&mut owner, unit, "").await?;
+        owners.commit(owner).await?;
         Ok(done)
     }
 
@@ -141,33 +153,37 @@ impl Clusters {
         self.tenancy == Tenancy::Row
     }
 
-    async fn secure(
-        &self,
-        connection: &mut PgConnection,
-        cluster: &Cluster,
-        unit: Unit,
-    ) -> Result<(), StoreError> {
+    fn securing(&self, cluster: &Cluster, unit: Unit) -> String {
         let login = cluster.logins.application.login();
         match (unit, self.tenancy) {
-            (Unit::Shared, _) => secure_rows(connection, login).await,
-            (Unit::Account(_), Tenancy::Database) => secure_database(connection, login).await,
-            (Unit::Account(account), _) => {
-                let space = self.unit_space(unit);
-                secure_schema(connection, &space, account, login).await
-            }
+            (Unit::Shared, _) => securing_rows(login),
+            (Unit::Account(_), Tenancy::Database) => securing_database(login),
+            (Unit::Account(account), _) => securing_schema(&self.unit_space(unit), account, login),
         }
     }
 
-    /// Names are the unit's, and its rows can be seen: policies hold for the owner too.
-    async fn enter(&self, connection: &mut PgConnection, unit: Unit) -> Result<(), StoreError> {
-        let space = self.unit_space(unit);
-        match unit {
-            Unit::Account(account) if self.tenancy == Tenancy::Schema => {
-                let signer = self.owner_signer(connection).await?;
-                bind(connection, &signer, account, &space).await
-            }
-            _ => use_space(connection, &space).await,
+    /// Begins a transaction in which names are the unit's and its rows can be seen: policies hold
+    /// for the owner too. Gives version and checksum of what the unit has, in the one message.
+    async fn enter(
+        &self,
+        owner: &mut OwnerConnection,
+        unit: Unit,
+        lock: &str,
+    ) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let mut script = format!("{}; {lock}; {}", beginning(), using(&self.unit_space(unit)));
+        if let (Unit::Account(account), Tenancy::Schema) = (unit, self.tenancy) {
+            let binding = literal(&owner.signer.binding(account));
+            script.push_str("; SET LOCAL vestibule.binding TO ");
+            script.push_str(&binding);
         }
+        script.push_str("; SELECT version, checksum FROM vestibule_migrations ORDER BY version");
+        let rows = sqlx::raw_sql(AssertSqlSafe(script))
+            .fetch_all(&mut owner.connection)
+            .await?;
+        // The lock's answer is a row too.
+        let done = rows.iter().filter(|row| row.len() == 2);
+        let done = done.map(|row| Ok((row.try_get("version")?, row.try_get("checksum")?)));
+        Ok(done.collect::<Result<_, sqlx::Error>>()?)
     }
 
     fn unit_space(&self, unit: Unit) -> String {
@@ -175,20 +191,6 @@ impl Clusters {
             Unit::Shared => ROWS.to_owned(),
             Unit::Account(_) if self.tenancy == Tenancy::Database => OWN.to_owned(),
             Unit::Account(account) => space_of(self.tenancy, account),
-        }
-    }
-
-    async fn unit_connection(
-        &self,
-        cluster: &Cluster,
-        unit: Unit,
-    ) -> Result<PgConnection, StoreError> {
-        match (unit, self.tenancy) {
-            (Unit::Account(account), Tenancy::Database) => {
-                let database = database_of(account);
-                self.owner_connection(cluster, Some(&database)).await
-            }
-            _ => self.owner_connection(cluster, None).await,
         }
     }
 }

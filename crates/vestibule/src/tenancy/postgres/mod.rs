@@ -6,6 +6,7 @@
 //! | `space.rs` | how a transaction is bound to its account, and what is cleared afterwards |
 //! | `making.rs` | how an account's space comes into being, and goes |
 //! | `migrating.rs` | how the application's migrations reach all spaces |
+//! | `owners.rs` | which connections a run over many spaces uses again |
 //! | `audit.rs` | what is not as it should be |
 //! | `tables.sql` | what makes an application's plain tables safe |
 
@@ -13,6 +14,7 @@ mod audit;
 mod exporting;
 mod making;
 mod migrating;
+mod owners;
 mod space;
 
 use std::{
@@ -21,15 +23,20 @@ use std::{
     time::Duration,
 };
 
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-pub(super) use self::migrating::{Unit, hold_migrations, use_directory};
+pub(super) use self::migrating::{Unit, Work, hold_migrations, use_directory};
+pub(super) use self::owners::OwnerConnections;
 pub(super) use self::space::{OWN, PostgresSpace, ROWS, database_of, space_of};
 use super::SessionError;
 use crate::{
     settings::{DatabaseSettings, PostgresLogins, PostgresSettings, PostgresUrl, Tenancy},
-    store::{Directory, StoreError, postgres::Server},
+    store::{
+        Directory, StoreError,
+        postgres::{Server, close},
+    },
 };
 
 /// More placements than this are forgotten, and looked up again.
@@ -174,6 +181,23 @@ impl Clusters {
         PostgresSpace::open(&server, self.tenancy, own).await
     }
 
+    /// Ends a process of the cluster that works for our login.
+    pub(super) async fn end_backend(
+        &self,
+        cluster: &Cluster,
+        process: i32,
+    ) -> Result<(), StoreError> {
+        let server = self.server(cluster).await;
+        let server = server.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let mut connection = server.options().connect().await?;
+        let end = format!("SELECT pg_catalog.pg_terminate_backend({process})");
+        sqlx::raw_sql(AssertSqlSafe(end))
+            .execute(&mut connection)
+            .await?;
+        close(connection).await;
+        Ok(())
+    }
+
     /// The cluster's server, once it has been met.
     pub(super) async fn server(&self, cluster: &Cluster) -> Result<Arc<Server>, SessionError> {
         let met = cluster.server.get_or_try_init(|| async {
@@ -187,6 +211,11 @@ impl Clusters {
 }
 
 impl Cluster {
+    /// Whether it is the one with the directory.
+    pub(super) fn is_main(&self) -> bool {
+        self.name.is_none()
+    }
+
     /// As people call it.
     pub(super) fn shown(&self) -> &str {
         self.name.as_deref().unwrap_or("main")

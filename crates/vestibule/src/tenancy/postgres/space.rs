@@ -4,9 +4,15 @@
 //! account is bound, in the same message. Ending clears too, so that nothing stays behind on a
 //! server connection that a pooler gives to somebody else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, FromRow as _, PgConnection, Row as _};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, FromRow as _, PgConnection, Row as _,
+    postgres::PgConnectOptions,
+};
 use uuid::Uuid;
 
 use super::super::SessionError;
@@ -27,8 +33,11 @@ const CLEAR: &str = "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_
 
 const BACKEND: &str = "pg_catalog.pg_backend_pid() AS backend";
 
-/// Breaking a statement off may take this long; after that its own time limit ends it.
-const KILL: Duration = Duration::from_secs(1);
+/// A connection that was closed a moment ago is still one to the server, which may have no place
+/// for another.
+const FULL: &str = "53300";
+const FULL_FOR: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What the driver asks for when it connects. Clearing resets a pooler's connections to what the
 /// server has instead, and texts in another encoding would be stored as something else.
@@ -59,7 +68,7 @@ impl PostgresSpace {
             Some(account) => server.options_of(&database_of(account)),
             None => server.options(),
         };
-        let connection = options.connect().await.map_err(cannot_connect)?;
+        let connection = connected(&options).await.map_err(cannot_connect)?;
         let mut space = Self {
             connection,
             server: Arc::clone(server),
@@ -119,26 +128,10 @@ impl PostgresSpace {
         }
     }
 
-    /// Ends what runs on the server, where closing the connection would not: PostgreSQL notices
-    /// that nobody waits for an answer only when it has one, and until then the transaction holds
-    /// its locks.
-    pub(in crate::tenancy) async fn kill(&self) {
-        let Some(backend) = self.backend else { return };
-        let killed = async {
-            let mut other = self.server.options().connect().await?;
-            // The process is still ours: our connection, which is open, has its transaction.
-            let sql = format!("SELECT pg_catalog.pg_terminate_backend({backend})");
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(&mut other)
-                .await?;
-            close(other).await;
-            Ok::<_, sqlx::Error>(())
-        };
-        match tokio::time::timeout(KILL, killed).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a statement could not be broken off"),
-            Err(_) => tracing::debug!("a statement could not be broken off in time"),
-        }
+    /// The process on the server that has the transaction. It is ours as long as the connection
+    /// is open.
+    pub(in crate::tenancy) fn backend(&self) -> Option<i32> {
+        self.backend
     }
 
     fn batch(&self, account: Uuid, limit: Duration) -> String {
@@ -179,6 +172,20 @@ impl PostgresSpace {
 
     pub(in crate::tenancy) async fn close(self) {
         close(self.connection).await;
+    }
+}
+
+async fn connected(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let begun = Instant::now();
+    loop {
+        match options.connect().await {
+            Err(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some(FULL) && begun.elapsed() < FULL_FOR =>
+            {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            connected => return connected,
+        }
     }
 }
 
