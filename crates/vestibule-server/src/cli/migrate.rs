@@ -1,9 +1,9 @@
 //! `migrate`: bring the database up to date.
 //!
 //! On PostgreSQL this alone makes and changes the directory, and grants the login of `serve` what
-//! it needs. On SQLite every command brings the directory up to date itself. What is left are the
-//! accounts: the application's migrations that an account has missed, because its file came back
-//! from a backup, say. New migrations come from the application (`migrate_tenants`).
+//! it needs, there and in every account's data space. On SQLite every command brings the directory
+//! up to date itself. What is left are the accounts: the application's migrations that an account
+//! has missed, because its file came back from a backup, say. New migrations come from the application (`migrate_tenants`).
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -61,10 +61,11 @@ async fn apply(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, F
 async fn status(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, Failure> {
     let migrations = spaces.tenant_migrations().await?;
     let accounts = account::all_accounts(directory).await?;
+    let ids: Vec<Uuid> = accounts.iter().map(|account| account.id).collect();
+    let missing = spaces.all_migrations_missing(&ids).await?;
     let mut table = Table::new(&["ACCOUNT", "NAME", "MISSING"]);
     let mut items: Vec<Value> = Vec::with_capacity(accounts.len());
-    for account in &accounts {
-        let missing = spaces.migrations_missing(account.id).await?;
+    for (account, missing) in accounts.iter().zip(missing) {
         table.row(&[&account.id.to_string(), &account.name, &missing.to_string()]);
         items.push(json!({ "id": account.id, "name": account.name, "missing": missing }));
     }

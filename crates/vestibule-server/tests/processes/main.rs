@@ -44,6 +44,7 @@ mod metrics;
 mod network;
 mod outage;
 mod postgres;
+mod repair;
 mod settings;
 mod surface;
 mod world;

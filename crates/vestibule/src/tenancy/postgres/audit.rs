@@ -486,7 +486,7 @@ async fn about_own_database(
         findings.push(Finding::problem(
             "grant_missing",
             format!("{login} may not connect to {name}"),
-            format!("GRANT CONNECT ON DATABASE {name} TO {login}"),
+            format!("GRANT CONNECT ON DATABASE {name} TO {login}, or run `vestibule migrate`"),
         ));
     }
     Ok(findings)

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use vestibule_testbed::TestDatabase;
 
 use super::super::Directory;
@@ -49,6 +50,13 @@ impl Database {
             .close()
             .await;
         new
+    }
+
+    /// A superuser's connection, past everything.
+    pub(super) async fn superuser(&self) -> PgConnection {
+        let postgres = self.postgres.as_ref().unwrap();
+        let url: PgConnectOptions = postgres.database.superuser_url().parse().unwrap();
+        url.connect().await.unwrap()
     }
 
     pub(crate) fn settings(&self) -> DatabaseSettings {

@@ -1,6 +1,7 @@
 //! What a directory does, whatever database it is in: a backend only says how it is opened.
 
 mod database;
+mod plans;
 mod sqlite_alone;
 
 use std::{
