@@ -5,8 +5,10 @@
 //!
 //! | variable | what is large then |
 //! | --- | --- |
+//! | `SCALE_FILES` | accounts with a file of SQLite each, in use in turn |
 //! | `SCALE_REQUESTS` | requests of all accounts over one small budget of connections |
 //! | `SCALE_SPACES` | accounts whose data spaces are migrated, with 20 migrations instead of 5 |
+//! | `SCALE_USERS` | users of a directory that is compared with one of 1,000; a tenth of it accounts |
 //!
 //! A test that measures time does so at its full size only: at a small one, other tests run beside
 //! it.
@@ -19,7 +21,9 @@
     reason = "test code"
 )]
 
+mod files;
 mod migrations;
 mod pools;
+mod population;
 mod server;
 mod world;

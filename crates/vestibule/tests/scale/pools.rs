@@ -28,7 +28,7 @@ const AT_ONCE: usize = 32;
 
 impl World {
     async fn pooled(tenancy: &str) -> Self {
-        let mut world = Self::postgres(tenancy, false).await;
+        let mut world = Self::on(&Postgres::shared(), tenancy).await;
         world.pairs.push(("DATABASE_POOL_SIZE", POOL.to_string()));
         world.pairs.push(("DATABASE_TIMEOUT", "30".to_owned()));
         world

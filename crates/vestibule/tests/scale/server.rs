@@ -101,7 +101,11 @@ static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
 impl World {
     /// A person of the tenant of this number, at the provider.
     pub(crate) fn add_person(&self, number: usize) {
-        let tenant = tenant(number);
+        self.add_person_of(number, number);
+    }
+
+    pub(crate) fn add_person_of(&self, number: usize, tenant_number: usize) {
+        let tenant = tenant(tenant_number);
         self.sandbox.add_tenant(Tenant::new(&tenant));
         self.sandbox
             .add_user(User::new(person(number)).name("One").tenant(tenant));

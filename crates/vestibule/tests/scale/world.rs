@@ -9,7 +9,7 @@ use vestibule::{
     Settings, clock::SystemClock, settings::SettingsReader, store::Directory, tenancy::TenantSpaces,
 };
 use vestibule_sandbox::Sandbox;
-use vestibule_testbed::{OwnServer, Postgres, TestDatabase};
+use vestibule_testbed::{Postgres, TestDatabase};
 
 /// The size that a variable sets; none: the test stays small.
 pub(crate) fn full_size(name: &str) -> Option<usize> {
@@ -22,8 +22,6 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     pub(crate) pairs: Vec<(&'static str, String)>,
     pub(crate) place: Place,
-    // Dropped after its database.
-    _server: Option<OwnServer>,
 }
 
 pub(crate) enum Place {
@@ -38,39 +36,26 @@ impl World {
         let file = directory.path().join("vestibule.db");
         let url = format!("sqlite:{}", file.display());
         let pairs = vec![("DATABASE_URL", url)];
-        Self::new(pairs, Place::Files(directory), None).await
+        Self::new(pairs, Place::Files(directory)).await
     }
 
-    /// A database of the shared server, or of one that nobody else is on.
-    pub(crate) async fn postgres(tenancy: &str, alone: bool) -> Self {
-        let server = if alone {
-            Some(Postgres::own().await)
-        } else {
-            None
-        };
-        let database = match &server {
-            Some(server) => server.database().await,
-            None => Postgres::shared().database().await,
-        };
+    /// A database of the server.
+    pub(crate) async fn on(server: &Postgres, tenancy: &str) -> Self {
+        let database = server.database().await;
         let pairs = vec![
             ("DATABASE_URL", database.application_url()),
             ("DATABASE_ADMIN_URL", database.owner_url()),
             ("VESTIBULE_BINDING_KEY", STANDARD.encode([7; 32])),
             ("TENANCY", tenancy.to_owned()),
         ];
-        Self::new(pairs, Place::Postgres(Box::new(database)), server).await
+        Self::new(pairs, Place::Postgres(Box::new(database))).await
     }
 
-    async fn new(
-        pairs: Vec<(&'static str, String)>,
-        place: Place,
-        server: Option<OwnServer>,
-    ) -> Self {
+    async fn new(pairs: Vec<(&'static str, String)>, place: Place) -> Self {
         Self {
             sandbox: Sandbox::builder().start().await.unwrap(),
             pairs,
             place,
-            _server: server,
         }
     }
 
