@@ -18,10 +18,10 @@ use vestibule::Vestibule;
 use crate::world::{Place, World, full_size};
 
 const ACCOUNTS: usize = 300;
-/// `DATABASE_POOL_SIZE`, which bounds the files: one for SQLite is a database, its log and its
-/// index.
-const POOL: usize = 40;
-const FILES_OF_ONE: usize = 3;
+/// `DATABASE_POOL_SIZE`, which bounds the files. A connection has three, the database, its log and
+/// the log's index, and for a moment their directory, when it makes or removes one of them.
+const POOL: usize = 36;
+const FILES_OF_ONE: usize = 4;
 /// The acceptance's bound, for everything that the process has open.
 const AT_MOST: usize = 256;
 const AT_ONCE: usize = 64;

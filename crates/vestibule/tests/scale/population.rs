@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
+use vestibule::clock::{Clock as _, SystemClock};
 use vestibule_testbed::Postgres;
 
 use crate::{
@@ -37,7 +38,9 @@ impl Population {
         spaces.close().await;
         owner.close().await;
         let accounts = users / USERS_OF_AN_ACCOUNT;
+        let now = SystemClock.now().as_millis();
         let fill = include_str!("fill.sql")
+            .replace("$NOW", &now.to_string())
             .replace("$ACCOUNTS", &accounts.to_string())
             .replace("$USERS", &users.to_string());
         let mut superuser = world.superuser().await;
@@ -73,13 +76,13 @@ impl Population {
 
 impl World {
     /// How often the growing tables were read from end to end.
-    async fn scans(&self) -> i64 {
-        sqlx::query_scalar(
-            "SELECT SUM(seq_scan)::bigint FROM pg_stat_user_tables
+    async fn scans(&self) -> Vec<(String, i64)> {
+        sqlx::query_as(
+            "SELECT relname::text, seq_scan FROM pg_stat_user_tables
              WHERE relname IN ('accounts', 'users', 'service_clients', 'kept_facts', 'changes',
-                 'placements', 'vestibule_account', 'vestibule_activity')",
+                 'placements', 'vestibule_account', 'vestibule_activity') ORDER BY relname",
         )
-        .fetch_one(&mut self.superuser().await)
+        .fetch_all(&mut self.superuser().await)
         .await
         .unwrap()
     }
