@@ -115,7 +115,11 @@ pub const SETTINGS: &[Setting] = &[
         "empty",
         "PostgreSQL: the owners' logins of further clusters, in the same form",
     ),
-    open("DATABASE_POOL_SIZE", "10", "connections in all"),
+    open(
+        "DATABASE_POOL_SIZE",
+        "10",
+        "connections in all; on PostgreSQL at least 3",
+    ),
     open(
         "DATABASE_TIMEOUT",
         "5",

@@ -268,3 +268,26 @@ fn every_name_is_listed_once() {
     listed.dedup();
     assert_eq!(listed.len(), number);
 }
+
+/// One connection listens for changes; the directory and the sessions share the others.
+#[test]
+fn the_connections_to_postgresql_are_as_many_as_the_setting_says() {
+    let key = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [7; 32]);
+    let of_size = |size: &str| {
+        with(&[
+            ("DATABASE_URL", "postgres://app:pass@127.0.0.1/app"),
+            ("VESTIBULE_BINDING_KEY", &key),
+            ("DATABASE_POOL_SIZE", size),
+        ])
+    };
+    for size in 3..100 {
+        let settings = of_size(&size.to_string()).unwrap().database;
+        let (directory, sessions) = (
+            settings.directory_connections(),
+            settings.session_connections(),
+        );
+        assert!(directory > 0 && sessions > 0, "{size}");
+        assert_eq!(1 + directory + sessions, size);
+    }
+    assert_eq!(names_of(&of_size("2").unwrap_err()), ["DATABASE_POOL_SIZE"]);
+}

@@ -1,6 +1,9 @@
 //! Accounts and their migrations on PostgreSQL, in each tenancy.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use vestibule_testbed::TestDatabase;
 
@@ -13,7 +16,7 @@ use crate::{
 };
 
 struct World {
-    _database: TestDatabase,
+    database: TestDatabase,
     settings: DatabaseSettings,
     spaces: TenantSpaces,
     accounts: Vec<Account>,
@@ -43,7 +46,7 @@ impl World {
         let directory = Directory::open(&settings, clock.clone()).await.unwrap();
         let spaces = TenantSpaces::open(&settings, &directory, clock).unwrap();
         Self {
-            _database: database,
+            database,
             settings,
             spaces,
             accounts,
@@ -161,4 +164,40 @@ async fn later_migrations_in_schema() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn later_migrations_in_a_database() {
     later_migrations_see_all_rows(Tenancy::Database).await;
+}
+
+/// Idle connections of every account go, and the server sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_nobody_uses_is_closed() {
+    const SHORT: Duration = Duration::from_millis(300);
+    let world = World::new(Tenancy::Database).await;
+    let clock = Arc::new(SystemClock);
+    let directory = Directory::open(&world.settings, clock.clone())
+        .await
+        .unwrap();
+    let spaces = TenantSpaces::open_with(&world.settings, &directory, clock, SHORT).unwrap();
+    for account in &world.accounts {
+        let session = spaces.detached_session(account.id).unwrap();
+        add(&session, "a").await.unwrap();
+        session.commit().await.unwrap();
+    }
+    assert_eq!(spaces.counts(), (0, 2));
+    let mut superuser = world.database.server().superuser().await;
+    let mut connections = async || -> i64 {
+        sqlx::query_scalar(
+            "SELECT COUNT(*) FROM pg_stat_activity
+             WHERE usename = $1 AND datname LIKE 'vestibule%'",
+        )
+        .bind(world.database.application())
+        .fetch_one(&mut superuser)
+        .await
+        .unwrap()
+    };
+    assert_eq!(connections().await, 2);
+    let since = Instant::now();
+    while connections().await > 0 {
+        assert!(since.elapsed() < 10 * SHORT, "{:?}", spaces.counts());
+        tokio::time::sleep(SHORT / 10).await;
+    }
+    assert_eq!(spaces.counts(), (0, 0));
 }

@@ -198,6 +198,34 @@ async fn connections_are_bounded_over_all_accounts() {
     assert_eq!(open_files_in(&dir), 0);
 }
 
+#[tokio::test]
+async fn a_file_that_nobody_uses_is_closed() {
+    const SHORT: Duration = Duration::from_millis(200);
+    let world = World::new().await;
+    let clock = Arc::new(world.database.clock.clone());
+    let settings = world.database.settings();
+    let spaces = TenantSpaces::open_with(&settings, &world.directory, clock, SHORT).unwrap();
+    world.spaces.close().await;
+    let use_it = async || {
+        let session = spaces.detached_session(world.acme.id).unwrap();
+        add(&session, "a").await.unwrap();
+        session.rollback().await.unwrap();
+    };
+    // As long as it is used now and then, it stays open.
+    for _ in 0..6 {
+        use_it().await;
+        tokio::time::sleep(SHORT / 2).await;
+        assert_eq!(spaces.counts(), (0, 1));
+    }
+    let since = Instant::now();
+    while open_files_in(&world.tenant_dir()) > 0 {
+        assert!(since.elapsed() < 10 * SHORT, "{:?}", spaces.counts());
+        tokio::time::sleep(SHORT / 10).await;
+    }
+    assert_eq!(spaces.counts(), (0, 0));
+    use_it().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_account_does_not_take_the_others_connections() {
     let world = World::with(|settings| settings.pool_size = 2).await;
