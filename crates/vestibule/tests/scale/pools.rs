@@ -77,7 +77,7 @@ async fn load(world: &World, server: &Server, accounts: usize) {
                 server.get_and_leave("/hold/20000", &token, patience).await;
                 return;
             }
-            let path = ["/notes", "/v1/me", "/hold/3"][number % 3];
+            let path = ["/notes", "/people", "/hold/40"][number % 3];
             if !server.get(path, &token).await.is_success() {
                 unwell.fetch_add(1, Ordering::Relaxed);
             }

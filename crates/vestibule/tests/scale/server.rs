@@ -9,11 +9,16 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::get,
+};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
-use vestibule::{Principal, Problem, TenantSession, Vestibule};
+use vestibule::{Principal, Problem, TenantSession, Vestibule, store::Page};
 use vestibule_sandbox::{Tenant, User};
 
 use crate::world::World;
@@ -32,6 +37,8 @@ impl Server {
             .route("/v1/me", get(me))
             .route("/notes", get(count).post(add))
             .route("/hold/{milliseconds}", get(hold))
+            .route("/people", get(people))
+            .with_state(vestibule.clone())
             .layer(vestibule.layer());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -83,6 +90,20 @@ async fn add(session: TenantSession) -> Result<StatusCode, Problem> {
     let query = session.query("INSERT INTO notes (id, text) VALUES ($1, 'a note')");
     query.bind(Uuid::now_v7()).execute().await?;
     Ok(StatusCode::CREATED)
+}
+
+/// Asks the directory, and nothing of the account's own.
+async fn people(State(vestibule): State<Vestibule>, principal: Principal) -> StatusCode {
+    let page = Page {
+        limit: 10,
+        cursor: None,
+    };
+    for _ in 0..5 {
+        if vestibule.users_of(&principal).list(&page).await.is_err() {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+    }
+    StatusCode::OK
 }
 
 /// Works in the database for so long.
