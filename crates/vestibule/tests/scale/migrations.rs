@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt as _, stream};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, SqlSafeStr as _,
     migrate::{Migration, MigrationType, Migrator},
@@ -20,11 +21,15 @@ use crate::world::{Place, World, full_size};
 
 /// The acceptance's limit for 1,000 accounts.
 const LIMIT: Duration = Duration::from_secs(120);
+const FULL_STEPS: usize = 20;
+/// Tells the application how many there are.
 const STEPS: &str = "SCALE_STEPS";
 
 struct Size {
     accounts: usize,
     steps: usize,
+    /// How often it is looked whether the middle is reached.
+    look: Duration,
     full: bool,
 }
 
@@ -33,15 +38,18 @@ impl Size {
         let full = full_size("SCALE_SPACES");
         Self {
             accounts: full.unwrap_or(24),
-            steps: if full.is_some() { 20 } else { 5 },
+            steps: if full.is_some() { FULL_STEPS } else { 5 },
+            look: Duration::from_millis(if full.is_some() { 100 } else { 2 }),
             full: full.is_some(),
         }
     }
 }
 
 /// An application's history: tables with keys between them, indexes, columns, data. `progress`
-/// counts what was applied: once too often, and it is more than there are steps.
+/// counts what was applied: once too often, and it is more than there are steps. Where there are
+/// few, each takes a while, or there would be no time to kill the application.
 fn migrator(steps: usize) -> Migrator {
+    let work = if steps < FULL_STEPS { 20_000 } else { 1 };
     let steps = (1..=steps).map(|step| {
         let sql = match step % 4 {
             _ if step == 1 => {
@@ -60,7 +68,14 @@ fn migrator(steps: usize) -> Migrator {
             3 => format!("ALTER TABLE progress ADD COLUMN column_{step} TEXT;"),
             _ => format!("CREATE VIEW seen_{step} AS SELECT id, steps FROM progress;"),
         };
-        let sql = format!("{sql} UPDATE progress SET steps = steps + 1 WHERE id = 1;");
+        let sql = format!(
+            "{sql} UPDATE progress SET steps = steps + 1 + (
+                 WITH RECURSIVE rows (number) AS (
+                     SELECT 1 UNION ALL SELECT number + 1 FROM rows WHERE number < {work}
+                 )
+                 SELECT COUNT(*) - {work} FROM rows
+             ) WHERE id = 1;"
+        );
         let sql = AssertSqlSafe(sql).into_sql_str();
         let version = i64::try_from(step).unwrap();
         Migration::new(version, "a step".into(), MigrationType::Simple, sql, false)
@@ -130,14 +145,16 @@ impl World {
     }
 }
 
-async fn nothing_is_lost_and_nothing_done_twice(world: World, size: Size) {
+async fn nothing_is_lost_and_nothing_done_twice(world: World, size: Size, spaces_are: &str) {
     let (owner, spaces) = world.owned().await;
     let begun = Instant::now();
-    let mut accounts = Vec::new();
-    for number in 0..size.accounts {
+    let making = (0..size.accounts).map(async |number| {
         let tenant = format!("tenant_{number}");
-        accounts.push(spaces.create_account("One", &tenant).await.unwrap().id);
-    }
+        spaces.create_account("One", &tenant).await.unwrap().id
+    });
+    let mut accounts: Vec<_> = stream::iter(making).buffer_unordered(4).collect().await;
+    // The order in which they are migrated.
+    accounts.sort();
     let made = begun.elapsed();
     spaces.close().await;
 
@@ -149,7 +166,7 @@ async fn nothing_is_lost_and_nothing_done_twice(world: World, size: Size) {
     while world.steps(&[middle]).await[0].0 == 0 {
         assert!(begun.elapsed() < LIMIT, "nothing is migrated");
         assert_eq!(first.try_wait().unwrap(), None, "the application ended");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(size.look).await;
     }
     first.kill().unwrap();
     first.wait().unwrap();
@@ -181,7 +198,7 @@ async fn nothing_is_lost_and_nothing_done_twice(world: World, size: Size) {
     owner.close().await;
     if size.full {
         println!(
-            "scale: {} spaces x {} migrations in {:.1} s, killed at {whole}; made in {:.1} s, \
+            "scale: {} {spaces_are} x {} migrations in {:.1} s, killed at {whole}; made in {:.1} s, \
              nothing to migrate {:.1} s, --status {:.1} s",
             size.accounts,
             size.steps,
@@ -206,15 +223,16 @@ async fn schemas() {
             .await
             .unwrap();
         assert_eq!(fsync, "on");
-        nothing_is_lost_and_nothing_done_twice(world, size).await;
+        nothing_is_lost_and_nothing_done_twice(world, size, "schemas").await;
     } else {
         let world = World::on(&Postgres::shared(), "schema").await;
-        nothing_is_lost_and_nothing_done_twice(world, size).await;
+        nothing_is_lost_and_nothing_done_twice(world, size, "schemas").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files() {
     let world = World::files().await;
-    nothing_is_lost_and_nothing_done_twice(world, Size::from_environment()).await;
+    let size = Size::from_environment();
+    nothing_is_lost_and_nothing_done_twice(world, size, "files").await;
 }
