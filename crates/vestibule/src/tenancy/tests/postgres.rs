@@ -125,7 +125,7 @@ async fn later_migrations_see_all_rows(tenancy: Tenancy) {
         ),
         (
             4,
-            "UPDATE notes SET length = length + 1; ALTER TABLE notes ALTER length SET NOT NULL",
+            "UPDATE notes SET length = length + 1; ALTER TABLE notes ALTER length SET NOT NULL -- all",
         ),
     ];
     let clock = Arc::new(SystemClock);
