@@ -77,6 +77,14 @@ impl Space {
         }
     }
 
+    /// Forgets what was prepared on a connection to a server. No transaction is open.
+    pub(super) async fn forget_statements(&mut self) -> Result<(), SessionError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Postgres(space) => space.forget_statements().await,
+        }
+    }
+
     /// Ends what runs on a server, where closing the connection would not.
     pub(super) async fn kill(&self) {
         if let Self::Postgres(space) = self {

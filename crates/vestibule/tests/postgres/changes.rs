@@ -299,3 +299,31 @@ async fn reach_everybody_after_a_moment_of_silence() {
         stage.sees(row).await;
     }
 }
+
+/// Statements that were prepared before a migration changed their table go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_tables_break_no_request() {
+    let world = World::new(Postgres::shared().database().await, &[]).await;
+    for at in [
+        world.serve().await,
+        world
+            .serve_through(&world.database.through_pgbouncer())
+            .await,
+    ] {
+        let ada = world.ada();
+        let ask_all = async || {
+            // Several at once, for several connections.
+            let asking = (0..8).map(|_| ask(at, "GET", "/notes/all", &ada));
+            for answer in futures_util::future::join_all(asking).await {
+                assert_eq!(answer.status, 200, "{answer:?}");
+            }
+        };
+        ask_all().await;
+        let table = "ALTER TABLE vestibule_tenants.notes ADD COLUMN tag_";
+        let number = uuid::Uuid::now_v7().simple();
+        let sql = sqlx::AssertSqlSafe(format!("{table}{number} TEXT"));
+        let mut superuser = world.superuser().await;
+        sqlx::raw_sql(sql).execute(&mut superuser).await.unwrap();
+        ask_all().await;
+    }
+}

@@ -6,7 +6,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, FromRow as _, PgConnection, Row as _};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow as _, PgConnection, Row as _,
+};
 use uuid::Uuid;
 
 use super::super::SessionError;
@@ -175,6 +177,10 @@ impl PostgresSpace {
             .execute(&mut self.connection)
             .await?;
         Ok(())
+    }
+
+    pub(in crate::tenancy) async fn forget_statements(&mut self) -> Result<(), SessionError> {
+        Ok(self.connection.clear_cached_statements().await?)
     }
 
     pub(in crate::tenancy) async fn close(self) {
