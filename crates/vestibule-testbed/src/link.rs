@@ -55,6 +55,7 @@ type Order = (Wanted, blocking::Sender<()>);
 enum Wanted {
     Listen,
     Cut,
+    LeadTo(SocketAddr),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,13 +88,7 @@ impl Link {
     /// When that is not a loopback address.
     #[must_use]
     pub fn to(server: impl ToSocketAddrs) -> Self {
-        let server = server
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .expect("an address");
-        assert!(server.ip().is_loopback(), "{server} is not on this machine");
-
+        let server = loopback(server);
         let address = ports::free();
         let (orders, received) = mpsc::unbounded_channel();
         let state = watch::Sender::new(State::default());
@@ -135,6 +130,16 @@ impl Link {
     /// Keeps connections open, accepts new ones, and passes nothing that is sent from now on.
     pub fn hang(&self) {
         self.state.send_modify(|state| state.hung = true);
+    }
+
+    /// Leads new connections to another server. Open ones stay where they are: [`Link::cut`] first,
+    /// to move all.
+    ///
+    /// # Panics
+    ///
+    /// When that is not a loopback address.
+    pub fn lead_to(&self, server: impl ToSocketAddrs) {
+        self.order(Wanted::LeadTo(loopback(server)));
     }
 
     /// As [`Link::hang`], for open connections over which a client has said `LISTEN`. Others, and
@@ -197,6 +202,16 @@ impl Link {
     }
 }
 
+fn loopback(server: impl ToSocketAddrs) -> SocketAddr {
+    let server = server
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .expect("an address");
+    assert!(server.ip().is_loopback(), "{server} is not on this machine");
+    server
+}
+
 struct Line {
     address: SocketAddr,
     server: SocketAddr,
@@ -206,7 +221,7 @@ struct Line {
 
 impl Line {
     /// Until the [`Link`] is gone.
-    async fn serve(self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut listener: Option<TcpListener> = None;
         let mut connections = JoinSet::new();
         loop {
@@ -218,6 +233,7 @@ impl Line {
                             listener = None;
                             connections.shutdown().await;
                         }
+                        Wanted::LeadTo(server) => self.server = server,
                         Wanted::Listen if listener.is_some() => {}
                         Wanted::Listen => {
                             listener = Some(TcpListener::bind(self.address).await.expect("its port"));

@@ -102,7 +102,11 @@ impl World {
 
     /// A token of Ada of Acme. Each is a new one.
     pub(crate) fn ada(&self) -> String {
-        let token = self.sandbox.user_token("user_ada");
+        self.token_of("user_ada")
+    }
+
+    pub(crate) fn token_of(&self, user: &str) -> String {
+        let token = self.sandbox.user_token(user);
         token.claim("jti", Uuid::now_v7().to_string()).mint()
     }
 
