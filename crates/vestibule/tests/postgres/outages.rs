@@ -257,6 +257,9 @@ async fn another_server_takes_over() {
         ask(at, "GET", "/me", &ada).await.status == 403
     })
     .await;
+    // Word of the change has arrived, too: from here on she is remembered as suspended.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask(at, "GET", "/me", &ada).await.status, 403);
     let alan = world.token_of("user_alan");
     assert_eq!(ask(at, "POST", "/notes", &alan).await.status, 201);
 
