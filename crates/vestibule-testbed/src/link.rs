@@ -30,6 +30,9 @@ const CHUNK: usize = 64 * 1024;
 /// How many chunks are under way in one direction before the sender has to wait.
 const CHUNKS: usize = 256;
 
+/// How a client of PostgreSQL asks for notifications.
+const LISTEN: &[u8] = b"LISTEN ";
+
 /// A TCP line to a server, which can be cut, hung and slowed down, and which counts round trips.
 ///
 /// It works on a thread of its own, so it goes on while the test blocks its runtime. It listens
@@ -52,12 +55,22 @@ type Order = (Wanted, blocking::Sender<()>);
 enum Wanted {
     Listen,
     Cut,
+    LeadTo(SocketAddr),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     hung: bool,
+    /// Connections up to this number over which somebody listens.
+    listeners_hung: usize,
     delay: Duration,
+}
+
+impl State {
+    fn holds(self, connection: &Connection) -> bool {
+        let listens = connection.listens.load(Ordering::SeqCst);
+        self.hung || listens && connection.number <= self.listeners_hung
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,13 +88,7 @@ impl Link {
     /// When that is not a loopback address.
     #[must_use]
     pub fn to(server: impl ToSocketAddrs) -> Self {
-        let server = server
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .expect("an address");
-        assert!(server.ip().is_loopback(), "{server} is not on this machine");
-
+        let server = loopback(server);
         let address = ports::free();
         let (orders, received) = mpsc::unbounded_channel();
         let state = watch::Sender::new(State::default());
@@ -125,10 +132,31 @@ impl Link {
         self.state.send_modify(|state| state.hung = true);
     }
 
-    /// Ends [`Link::cut`] and [`Link::hang`]: what was held back goes on its way. It stays as slow
-    /// as it was.
+    /// Leads new connections to another server. Open ones stay where they are: [`Link::cut`] first,
+    /// to move all.
+    ///
+    /// # Panics
+    ///
+    /// When that is not a loopback address.
+    pub fn lead_to(&self, server: impl ToSocketAddrs) {
+        self.order(Wanted::LeadTo(loopback(server)));
+    }
+
+    /// As [`Link::hang`], for open connections over which a client has said `LISTEN`. Others, and
+    /// new ones, are passed on.
+    pub fn hang_listeners(&self) {
+        let until = self.connections();
+        self.state
+            .send_modify(|state| state.listeners_hung = until);
+    }
+
+    /// Ends [`Link::cut`], [`Link::hang`] and [`Link::hang_listeners`]: what was held back goes on
+    /// its way. It stays as slow as it was.
     pub fn resume(&self) {
-        self.state.send_modify(|state| state.hung = false);
+        self.state.send_modify(|state| {
+            state.hung = false;
+            state.listeners_hung = 0;
+        });
         self.order(Wanted::Listen);
     }
 
@@ -174,6 +202,16 @@ impl Link {
     }
 }
 
+fn loopback(server: impl ToSocketAddrs) -> SocketAddr {
+    let server = server
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .expect("an address");
+    assert!(server.ip().is_loopback(), "{server} is not on this machine");
+    server
+}
+
 struct Line {
     address: SocketAddr,
     server: SocketAddr,
@@ -183,7 +221,7 @@ struct Line {
 
 impl Line {
     /// Until the [`Link`] is gone.
-    async fn serve(self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut listener: Option<TcpListener> = None;
         let mut connections = JoinSet::new();
         loop {
@@ -195,6 +233,7 @@ impl Line {
                             listener = None;
                             connections.shutdown().await;
                         }
+                        Wanted::LeadTo(server) => self.server = server,
                         Wanted::Listen if listener.is_some() => {}
                         Wanted::Listen => {
                             listener = Some(TcpListener::bind(self.address).await.expect("its port"));
@@ -203,13 +242,13 @@ impl Line {
                     let _ = done.send(());
                 }
                 Some(client) = accept(listener.as_ref()) => {
-                    self.counts.connections.fetch_add(1, Ordering::SeqCst);
-                    connections.spawn(connection(
-                        client,
-                        self.server,
-                        self.state.clone(),
-                        Open::count(&self.counts),
-                    ));
+                    let number = self.counts.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                    let connection = Connection {
+                        number,
+                        listens: AtomicBool::new(false),
+                        open: Open::count(&self.counts),
+                    };
+                    connections.spawn(connection.pass(client, self.server, self.state.clone()));
                 }
                 Some(_) = connections.join_next() => {}
             }
@@ -237,37 +276,50 @@ impl Drop for Open {
     }
 }
 
-async fn connection(
-    client: TcpStream,
-    server: SocketAddr,
-    state: watch::Receiver<State>,
+struct Connection {
+    number: usize,
+    /// Whether the client has said `LISTEN`.
+    listens: AtomicBool,
     open: Open,
-) -> io::Result<()> {
-    let server = TcpStream::connect(server).await?;
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    // Whether whatever comes from the client next begins a round trip.
-    let answered = AtomicBool::new(true);
-    let requests = pass(from_client, to_server, state.clone(), || {
-        if answered.swap(false, Ordering::SeqCst) {
-            open.0.round_trips.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    let answers = pass(from_server, to_client, state, || {
-        answered.store(true, Ordering::SeqCst);
-    });
-    tokio::try_join!(requests, answers)?;
-    Ok(())
+}
+
+impl Connection {
+    async fn pass(
+        self,
+        client: TcpStream,
+        server: SocketAddr,
+        state: watch::Receiver<State>,
+    ) -> io::Result<()> {
+        let server = TcpStream::connect(server).await?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        // Whether whatever comes from the client next begins a round trip.
+        let answered = AtomicBool::new(true);
+        let requests = pass(from_client, to_server, &self, state.clone(), |bytes| {
+            if answered.swap(false, Ordering::SeqCst) {
+                self.open.0.round_trips.fetch_add(1, Ordering::SeqCst);
+            }
+            if bytes.windows(LISTEN.len()).any(|word| word == LISTEN) {
+                self.listens.store(true, Ordering::SeqCst);
+            }
+        });
+        let answers = pass(from_server, to_client, &self, state, |_| {
+            answered.store(true, Ordering::SeqCst);
+        });
+        tokio::try_join!(requests, answers)?;
+        Ok(())
+    }
 }
 
 /// Passes one direction on until its end, which is passed on like everything else.
 async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
+    connection: &Connection,
     mut state: watch::Receiver<State>,
-    seen: impl Fn(),
+    seen: impl Fn(&[u8]),
 ) -> io::Result<()> {
     let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(CHUNKS);
     let delays = state.clone();
@@ -276,11 +328,11 @@ async fn pass(
         loop {
             // A connection that was reset ends like any other.
             let length = from.read(&mut buffer).await.unwrap_or(0);
+            let chunk: Vec<u8> = buffer.iter().copied().take(length).collect();
             if length > 0 {
-                seen();
+                seen(&chunk);
             }
             let due = Instant::now() + delays.borrow().delay;
-            let chunk = buffer.iter().copied().take(length).collect();
             if queue.send((due, chunk)).await.is_err() || length == 0 {
                 return io::Result::Ok(());
             }
@@ -289,7 +341,7 @@ async fn pass(
     let write = async {
         while let Some((due, chunk)) = queued.recv().await {
             tokio::time::sleep_until(due).await;
-            let _ = state.wait_for(|state| !state.hung).await;
+            let _ = state.wait_for(|state| !state.holds(connection)).await;
             if chunk.is_empty() {
                 return to.shutdown().await;
             }

@@ -71,6 +71,21 @@ impl Postgres {
 
 impl OwnServer {
     async fn begin(pooled: bool) -> Self {
+        Self::begin_as(&servers().join("template"), pooled).await
+    }
+
+    /// Another server with the same data, as a backup or a standby would have them. This one must
+    /// be stopped, and may be started again.
+    ///
+    /// # Panics
+    ///
+    /// When this one runs.
+    pub async fn copy(&self) -> Self {
+        assert!(!self.process.runs(), "only data at rest can be copied");
+        Self::begin_as(&self.data, false).await
+    }
+
+    async fn begin_as(like: &Path, pooled: bool) -> Self {
         let servers = servers();
         let template = servers.join("template");
         let directory = tempfile::tempdir_in(servers.join("own")).expect("a directory");
@@ -78,7 +93,7 @@ impl OwnServer {
         let data = directory.path().join("data");
         let copied = Command::new("cp")
             .arg("-a")
-            .args([&template, &data])
+            .args([like, &data])
             .status()
             .expect("cp");
         assert!(copied.success(), "cp: {copied}");

@@ -54,6 +54,7 @@ mod vestibule;
 
 pub mod clock;
 pub mod error;
+mod flights;
 pub mod settings;
 
 pub use self::{

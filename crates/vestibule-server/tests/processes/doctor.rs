@@ -49,12 +49,38 @@ const fn danger(name: &'static str, sql: &'static str) -> Mistake {
 const ONE_MORE: &str = "INSERT INTO vestibule.tenant_migrations \
     (version, description, checksum, sql, kept_at) VALUES (7, 'x', '\\x01', 'SELECT 1', 0)";
 
+const MORE_APPLIED: &str = "INSERT INTO vestibule_tenants.vestibule_migrations
+    (version, description, checksum, applied_at) VALUES (7, 'x', '\\x02', 0)";
+
+const ANOTHER: &str = "INSERT INTO vestibule.tenant_migrations
+    (version, description, checksum, sql, kept_at) VALUES (7, 'x', '\\x01', 'SELECT 1', 0);
+    INSERT INTO vestibule_tenants.vestibule_migrations
+    (version, description, checksum, applied_at) VALUES (7, 'x', '\\x02', 0)";
+
+/// What the database accepts comes second.
+const NEW_KEY_FIRST: &str = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=,\
+                             BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+/// Sessions' bindings are refused, proofs are not.
+const OTHER_KEY: &str = "CREATE OR REPLACE FUNCTION vestibule.is_signed(message text, signature bytea)
+    RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT message NOT LIKE 'vestibule binding%' $$";
+
 const MISTAKES: &[Mistake] = &[
     danger("superuser", "ALTER ROLE {app} SUPERUSER"),
     danger("bypass_rls", "ALTER ROLE {app} BYPASSRLS"),
     danger("create_role", "ALTER ROLE {app} CREATEROLE"),
     danger("replication", "ALTER ROLE {app} REPLICATION"),
+    danger(
+        "replication",
+        "CREATE ROLE {app}_copies REPLICATION; GRANT {app}_copies TO {app}; ALTER ROLE {app} NOINHERIT",
+    ),
     danger("privileged_role", "GRANT pg_read_all_data TO {app}"),
+    // As if it had been made so.
+    danger(
+        "encoding",
+        "UPDATE pg_catalog.pg_database SET encoding = pg_catalog.pg_char_to_encoding('LATIN1')
+         WHERE datname = '{db}'",
+    ),
     danger("login_owns", "CREATE SCHEMA theirs AUTHORIZATION {app}"),
     danger("member_of_owner", "GRANT {owner} TO {app}"),
     danger("create_in_database", "GRANT CREATE ON DATABASE {db} TO {app}"),
@@ -74,6 +100,10 @@ const MISTAKES: &[Mistake] = &[
         "row",
         Set(&[("VESTIBULE_BINDING_KEY", "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=")]),
     ),
+    // The first one signs. A server that starts with both is sound only once `migrate` was run.
+    mistake("binding_key_missing", "row", Set(&[("VESTIBULE_BINDING_KEY", NEW_KEY_FIRST)])),
+    mistake("binding_refused", "row", Sql(OTHER_KEY)),
+    mistake("binding_refused", "schema", Sql(OTHER_KEY)),
     mistake(
         "binding_key_extra",
         "row",
@@ -174,6 +204,8 @@ const MISTAKES: &[Mistake] = &[
         Sql("DELETE FROM vestibule_tenants.vestibule_account"),
     ),
     mistake("migration_pending", "row", Sql(ONE_MORE)),
+    mistake("migration_drifted", "row", Sql(ANOTHER)),
+    mistake("migration_unknown", "row", Sql(MORE_APPLIED)),
     mistake(
         "placement_unknown_cluster",
         "row",
@@ -376,6 +408,34 @@ async fn mistakes_are_found_3() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_are_found_4() {
     are_found(3).await;
+}
+
+/// What is wrong in every account is looked for in as many as are asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_accounts_are_looked_at() {
+    let (site, _) = installed("schema", false).await;
+    for tenant in ["tenant_globex", "tenant_initech"] {
+        site.place.account("Another", tenant);
+    }
+    let open = "DO $$ DECLARE it regclass; BEGIN
+        FOR it IN SELECT oid FROM pg_class WHERE relname = 'vestibule_activity' AND relkind = 'r'
+        LOOP EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', it); END LOOP; END $$";
+    let mut superuser = PgConnection::connect(&site.database.superuser_url())
+        .await
+        .unwrap();
+    sqlx::raw_sql(open).execute(&mut superuser).await.unwrap();
+    for (number, found) in [(Some("1"), 1), (Some("2"), 2), (Some("9"), 3), (None, 3)] {
+        let mut command = vec!["doctor", "--json"];
+        command.extend(number.into_iter().flat_map(|number| ["--accounts", number]));
+        let said = site.place.run(&command);
+        assert_eq!(said.code, 1, "{said:?}");
+        let findings = said.json();
+        let all = findings["findings"].as_array().unwrap();
+        let open = all.iter().filter(|it| it["name"] == "rls_missing");
+        assert_eq!(open.count(), found, "{number:?}: {findings:#}");
+    }
+    let said = site.place.run(&["doctor", "--accounts", "some"]);
+    assert_eq!(said.code, 2, "{said:?}");
 }
 
 /// The owner's login in both places.

@@ -1,7 +1,8 @@
 //! What the directory said about callers, remembered until the directory changes.
 //!
 //! Entries have no age: the store announces every change within a second, and an entry that was
-//! read while a change arrived is not kept. Where changes could not be read for longer than
+//! read while a change arrived is not kept. Requests of one caller that come at the same time read
+//! him once. Where changes could not be read for longer than
 //! `PRINCIPAL_MAX_STALE`, nothing that is remembered counts: the directory is asked each time, and
 //! what it cannot answer is an outage.
 
@@ -16,6 +17,7 @@ use quick_cache::sync::Cache;
 use super::{Caller, PrincipalKind, UserWithAccount};
 use crate::{
     error::Reason,
+    flights::Flights,
     store::{Account, Change, Directory, ServiceClient, StoreError, User},
     token::RegisteredClients,
 };
@@ -37,13 +39,23 @@ pub(crate) struct KnownClient {
     pub(crate) scopes: Arc<[Arc<str>]>,
 }
 
+/// Facts of one kind, and those that are being read: under the generation in which the reading
+/// began, so that nobody is given what was read before a change that he may have heard of.
+#[derive(Debug)]
+struct Memory<T> {
+    known: Cache<Arc<str>, Option<Arc<T>>>,
+    reading: Flights<(Arc<str>, u64), Read<T>>,
+}
+
+type Read<T> = Result<Option<Arc<T>>, Arc<StoreError>>;
+
 /// The directory's facts about callers, through a bounded memory.
 #[derive(Debug)]
 pub(crate) struct LocalFacts {
     directory: Directory,
     provider: Arc<str>,
-    users: Cache<Arc<str>, Option<Arc<Caller>>>,
-    clients: Cache<Arc<str>, Option<Arc<KnownClient>>>,
+    users: Memory<Caller>,
+    clients: Memory<KnownClient>,
     /// Counts announced changes, so that a read that crossed one is not kept.
     generation: AtomicU64,
 }
@@ -53,33 +65,56 @@ impl LocalFacts {
         Self {
             directory,
             provider,
-            users: Cache::new(USERS),
-            clients: Cache::new(CLIENTS),
+            users: Memory::new(USERS),
+            clients: Memory::new(CLIENTS),
             generation: AtomicU64::new(0),
         }
     }
 
     /// The local user with this Authress user id.
     pub(crate) async fn user(&self, subject: &str) -> Result<Option<Arc<Caller>>, StoreError> {
-        if let Some(known) = self.remembered(&self.users, subject) {
-            return Ok(known);
-        }
-        let generation = self.generation.load(Ordering::Acquire);
-        let found = self.directory.find_user(&self.provider, subject).await?;
-        let known = found.map(|(user, account)| Arc::new(Caller::user(user, account)));
-        self.keep(&self.users, subject, known.clone(), generation);
-        Ok(known)
+        self.fact(&self.users, subject, |subject| {
+            let (directory, provider) = (self.directory.clone(), Arc::clone(&self.provider));
+            Box::pin(async move {
+                let found = directory.find_user(&provider, &subject).await?;
+                Ok(found.map(|(user, account)| Arc::new(Caller::user(user, account))))
+            })
+        })
+        .await
     }
 
     /// The service client registered under this `client_id`.
     pub(crate) async fn client(&self, id: &str) -> Result<Option<Arc<KnownClient>>, StoreError> {
-        if let Some(known) = self.remembered(&self.clients, id) {
+        self.fact(&self.clients, id, |id| {
+            let directory = self.directory.clone();
+            Box::pin(async move {
+                let found = directory.find_client(&id).await?;
+                Ok(found.map(|(client, account)| Arc::new(KnownClient::new(client, account))))
+            })
+        })
+        .await
+    }
+
+    async fn fact<T: Send + Sync + 'static>(
+        &self,
+        memory: &Memory<T>,
+        key: &str,
+        read: impl FnOnce(Arc<str>) -> BoxFuture<'static, Read<T>>,
+    ) -> Result<Option<Arc<T>>, StoreError> {
+        if let Some(known) = self.remembered(memory, key) {
             return Ok(known);
         }
         let generation = self.generation.load(Ordering::Acquire);
-        let found = self.directory.find_client(id).await?;
-        let known = found.map(|(client, account)| Arc::new(KnownClient::new(client, account)));
-        self.keep(&self.clients, id, known.clone(), generation);
+        let key: Arc<str> = key.into();
+        let flight = memory.reading.join((Arc::clone(&key), generation), || {
+            // Somebody's reading may have ended after this request had looked.
+            match self.remembered(memory, &key) {
+                Some(known) => Box::pin(std::future::ready(Ok(known))),
+                None => read(Arc::clone(&key)),
+            }
+        });
+        let known = flight.await.map_err(|error| error.shared())?;
+        self.keep(memory, key, known.clone(), generation);
         Ok(known)
     }
 
@@ -89,13 +124,13 @@ impl LocalFacts {
             Change::User { subject, .. } => self.forget_user(subject),
             Change::Client(client_id) => {
                 self.generation.fetch_add(1, Ordering::AcqRel);
-                self.clients.remove(client_id.as_str());
+                self.clients.known.remove(client_id.as_str());
             }
             // An account is part of many entries; changes of accounts are rare.
             Change::Account(_) | Change::Everything => {
                 self.generation.fetch_add(1, Ordering::AcqRel);
-                self.users.clear();
-                self.clients.clear();
+                self.users.known.clear();
+                self.clients.known.clear();
             }
         }
     }
@@ -103,20 +138,33 @@ impl LocalFacts {
     /// Reads this user again when next asked.
     pub(crate) fn forget_user(&self, subject: &str) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-        self.users.remove(subject);
+        self.users.known.remove(subject);
     }
 
-    fn remembered<T: Clone>(&self, facts: &Cache<Arc<str>, T>, key: &str) -> Option<T> {
-        let known = facts.get(key)?;
+    fn remembered<T>(&self, memory: &Memory<T>, key: &str) -> Option<Option<Arc<T>>> {
+        let known = memory.known.get(key)?;
         (!self.directory.is_stale()).then_some(known)
     }
 
-    fn keep<T: Clone>(&self, facts: &Cache<Arc<str>, T>, key: &str, fact: T, read_at: u64) {
-        facts.insert(key.into(), fact);
+    fn keep<T>(&self, memory: &Memory<T>, key: Arc<str>, fact: Option<Arc<T>>, read_at: u64) {
+        memory.known.insert(Arc::clone(&key), fact);
         // Checked after the insert: a change announced in between has either removed this entry
         // or is seen here.
         if self.generation.load(Ordering::Acquire) != read_at {
-            facts.remove(key);
+            memory.known.remove(&key);
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Memory<T> {
+    fn new(size: usize) -> Self {
+        let broken = || {
+            let text = "the directory could not be read".to_owned();
+            Err(Arc::new(StoreError::Unavailable(text)))
+        };
+        Self {
+            known: Cache::new(size),
+            reading: Flights::new(broken),
         }
     }
 }

@@ -37,6 +37,15 @@ impl StoreError {
         Self::Unavailable("no answer within DATABASE_TIMEOUT".to_owned())
     }
 
+    /// The error for one of several who waited for the same: all of them hear that it failed, and
+    /// whatever it was, it keeps them from what they wanted.
+    pub(crate) fn shared(&self) -> Self {
+        match self {
+            Self::Unavailable(text) => Self::Unavailable(text.clone()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+
     /// Names the file that it is about, so that its owner knows where to look.
     pub(crate) fn about(self, file: &Path) -> Self {
         let file = file.display();

@@ -192,13 +192,13 @@ impl<'c> PostgresConnection<'c> {
 }
 
 /// One statement with its parameters.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Query {
     text: Text,
     values: Vec<Value>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Text {
     Sql(SqlStr),
     Operation(&'static Operation),

@@ -1,5 +1,7 @@
 //! What can go wrong with a session, by who must act.
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::store::{StoreError, Trouble, trouble};
 
 /// Why a session could not do what was asked.
@@ -54,6 +56,16 @@ impl SessionError {
                 sqlx::error::ErrorKind::CheckViolation | sqlx::error::ErrorKind::NotNullViolation
             )
         })
+    }
+
+    /// The statement was prepared before a migration changed what it gives. The text of the error
+    /// is in the server's language, the name of what raises it is not.
+    pub(super) fn is_outdated_plan(&self) -> bool {
+        self.database_error()
+            .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+            .is_some_and(|error| {
+                error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
+            })
     }
 
     fn database_error(&self) -> Option<&dyn sqlx::error::DatabaseError> {

@@ -262,9 +262,9 @@ struct Statement {
 
 impl Statement {
     async fn run(self, mut slot: OwnedMutexGuard<Slot>) -> Result<Outcome, SessionError> {
-        let mut lease = match std::mem::replace(&mut *slot, Slot::Broken) {
-            Slot::Idle => self.open(&mut slot).await?,
-            Slot::Open(lease) => lease,
+        let (mut lease, is_first) = match std::mem::replace(&mut *slot, Slot::Broken) {
+            Slot::Idle => (self.open(&mut slot).await?, true),
+            Slot::Open(lease) => (lease, false),
             Slot::Done => {
                 *slot = Slot::Done;
                 return Err(SessionError::SessionClosed);
@@ -272,14 +272,27 @@ impl Statement {
             Slot::Broken => return Err(SessionError::Aborted),
         };
         let limit = self.spaces.timeout();
+        let running = async {
+            if is_first {
+                execute_first(self.query, self.wanted, &mut lease).await
+            } else {
+                execute(self.query, self.wanted, &mut lease).await
+            }
+        };
         let outcome = tokio::select! {
             biased;
             () = self.ends.broken.cancelled() => return Err(SessionError::Aborted),
-            outcome = tokio::time::timeout(limit, execute(self.query, self.wanted, &mut lease)) => {
+            outcome = tokio::time::timeout(limit, running) => {
                 // What is not over in time leaves the connection in an unknown state.
                 outcome.map_err(|_| SessionError::too_slow())?
             }
         };
+        if let Err(error) = &outcome
+            && error.is_outdated_plan()
+        {
+            // The lease is dropped, and with its connection what was prepared there.
+            return Err(SessionError::Unavailable(error.to_string()));
+        }
         if outcome.is_err() && !lease.survives_errors() {
             // Nothing of it can be kept any more; the connection need not wait for the end.
             lease.rollback().await;
@@ -311,6 +324,23 @@ impl Statement {
                 Err(error)
             }
         }
+    }
+}
+
+/// A session's first statement: where it was prepared on this connection before a migration changed
+/// its table, nothing was done yet, and it is prepared anew.
+async fn execute_first(
+    query: Query,
+    wanted: Wanted,
+    lease: &mut Lease,
+) -> Result<Outcome, SessionError> {
+    let again = query.clone();
+    match execute(query, wanted, lease).await {
+        Err(error) if error.is_outdated_plan() => {
+            lease.begin_anew().await?;
+            execute(again, wanted, lease).await
+        }
+        outcome => outcome,
     }
 }
 

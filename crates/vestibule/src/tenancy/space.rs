@@ -77,6 +77,14 @@ impl Space {
         }
     }
 
+    /// Forgets what was prepared on a connection to a server. No transaction is open.
+    pub(super) async fn forget_statements(&mut self) -> Result<(), SessionError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Postgres(space) => space.forget_statements().await,
+        }
+    }
+
     /// The process of a server that works on the transaction. It goes on when the connection is
     /// closed: a server notices that nobody waits for an answer only when it has one, and until
     /// then the transaction holds its locks.

@@ -418,6 +418,20 @@ impl Lease {
         ))
     }
 
+    /// Begins once more, on the same connection, without what was prepared on it.
+    pub(super) async fn begin_anew(&mut self) -> Result<(), SessionError> {
+        let (account, limit) = (self.account, self.spaces.timeout());
+        let space = self.space_mut()?;
+        space.rollback().await?;
+        space.forget_statements().await?;
+        if space.begin(account, limit).await? {
+            return Ok(());
+        }
+        Err(SessionError::Unavailable(
+            "the connection was lost".to_owned(),
+        ))
+    }
+
     fn space_mut(&mut self) -> Result<&mut Space, SessionError> {
         self.space.as_mut().ok_or(SessionError::Aborted)
     }

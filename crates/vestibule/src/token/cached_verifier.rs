@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use metrics::Counter;
 use zeroize::Zeroizing;
 
-use super::{TokenDigest, VerifiedToken, Verifier, cache::TokenCache, flights::Flights};
-use crate::{bearer::BearerToken, clock::SharedClock, error::Reason};
+use super::{TokenDigest, VerifiedToken, Verifier, cache::TokenCache};
+use crate::{bearer::BearerToken, clock::SharedClock, error::Reason, flights::Flights};
 
 /// Verifies tokens, and remembers those that it accepted. Cheap to clone; clones share the memory.
 ///
@@ -46,7 +46,7 @@ struct Inner {
     verifier: Arc<Verifier>,
     /// None: nothing is remembered, and every request's token is verified.
     cache: Option<Arc<TokenCache>>,
-    flights: Flights,
+    flights: Flights<TokenDigest, Result<VerifiedToken, Reason>>,
     clock: SharedClock,
     counters: Counters,
 }
@@ -63,7 +63,7 @@ impl CachedVerifier {
         Self(Arc::new(Inner {
             verifier: Arc::new(verifier),
             cache: TokenCache::new(size, ttl).map(Arc::new),
-            flights: Flights::default(),
+            flights: Flights::new(|| Err(Reason::Internal)),
             clock,
             counters: Counters {
                 hits: metrics::counter!("vestibule_token_cache_hits_total"),

@@ -14,7 +14,6 @@ mod cache;
 mod cached_verifier;
 mod claims;
 mod digest;
-mod flights;
 mod header;
 mod issuer;
 mod json;

@@ -7,6 +7,7 @@
     reason = "test code"
 )]
 
+mod changes;
+mod first_visits;
 mod outages;
-mod replicas;
 mod world;

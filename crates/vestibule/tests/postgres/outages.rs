@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
-use vestibule_testbed::{Link, Postgres, Stop};
+use vestibule_testbed::{Link, OwnServer, PgBouncer, Postgres, Stop};
 
 use crate::world::{Answer, Gauges, TIMEOUT, World, ask, within};
 
@@ -32,6 +33,14 @@ struct Load {
 }
 
 impl Load {
+    /// All need the database.
+    fn needing(at: SocketAddr, token: &str) -> Self {
+        Self {
+            cached: tokio::spawn(async { Vec::new() }),
+            ..Self::on(at, token)
+        }
+    }
+
     fn on(at: SocketAddr, token: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let caller = |method: &'static str, path: &'static str| {
@@ -56,8 +65,9 @@ impl Load {
         }
     }
 
-    /// Ends it. Between the two moments the database was away.
-    async fn end(self, away: Instant, back: Instant) {
+    /// Ends it; how many were refused that began between the two moments, while the database was
+    /// away.
+    async fn end(self, away: Instant, back: Instant) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let mut refused = 0;
         for caller in self.needing {
@@ -74,11 +84,11 @@ impl Load {
                 }
             }
         }
-        assert!(refused > 0, "nobody noticed");
         for answer in self.cached.await.unwrap() {
             assert_eq!(answer.status, 200, "{answer:?}");
             assert!(answer.took < SLACK, "{answer:?}");
         }
+        refused
     }
 }
 
@@ -111,7 +121,11 @@ async fn outage(
         let answer = ask(at, "GET", "/notes", &ada).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    load.end(away, back).await;
+    assert!(load.end(away, back).await > 0, "nobody noticed");
+    comes_to_rest(world, &gauges).await;
+}
+
+async fn comes_to_rest(world: &World, gauges: &Gauges) {
     within(RECOVERY, "no session is left", async || {
         gauges.sessions_open() == 0.0 && world.busy().await == 0
     })
@@ -165,6 +179,153 @@ async fn the_server_behind_pgbouncer_crashes() {
     let stop = async || server.stop(Stop::Immediate).await;
     let start = async || server.start().await;
     outage(&world, at, RECOVERY_OF_PGBOUNCER, stop, start).await;
+}
+
+async fn pgbouncer_goes_away(
+    begin: impl AsyncFnOnce(&PgBouncer),
+    end: impl AsyncFnOnce(&PgBouncer),
+) {
+    let server = Postgres::own_with_pgbouncer().await;
+    let world = World::new(server.database().await, &[]).await;
+    let at = world
+        .serve_through(&world.database.through_pgbouncer())
+        .await;
+    let pgbouncer = server.pgbouncer();
+    let (begin, end) = (
+        async || begin(pgbouncer).await,
+        async || end(pgbouncer).await,
+    );
+    outage(&world, at, RECOVERY, begin, end).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgbouncer_stops_and_starts_again() {
+    pgbouncer_goes_away(PgBouncer::stop, PgBouncer::start).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgbouncer_hangs() {
+    pgbouncer_goes_away(PgBouncer::hang, PgBouncer::resume).await;
+}
+
+/// As it is done to give it other settings: away for a moment, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgbouncer_is_restarted() {
+    let server = Postgres::own_with_pgbouncer().await;
+    let world = World::new(server.database().await, &[]).await;
+    let at = world
+        .serve_through(&world.database.through_pgbouncer())
+        .await;
+    let gauges = Gauges::install();
+    let ada = world.ada();
+    assert_eq!(ask(at, "GET", "/notes", &ada).await.status, 200);
+    let load = Load::on(at, &ada);
+    let begun = Instant::now();
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        server.pgbouncer().stop().await;
+        server.pgbouncer().start().await;
+        // What lay idle is lost, and no reason to refuse anybody who comes now.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let answer = ask(at, "POST", "/notes", &ada).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+    load.end(begun, Instant::now()).await;
+    comes_to_rest(&world, &gauges).await;
+}
+
+/// The address leads to another server, whose data lack what was written last: sessions of the old
+/// one end, whoever comes now is on the new one, and what is remembered is what that one says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_takes_over() {
+    let old = Postgres::own().await;
+    let world = World::new(old.database().await, &[]).await;
+    let link = Link::to(old.address());
+    let at = world
+        .serve_through(&world.database.through(link.address()))
+        .await;
+    let gauges = Gauges::install();
+    let ada = world.ada();
+    assert_eq!(ask(at, "POST", "/notes", &ada).await.status, 201);
+    old.stop(Stop::Fast).await;
+    let new = old.copy().await;
+    old.start().await;
+    // Only the old one hears of this.
+    let found = world.owner.find_user("authress", "user_ada").await.unwrap();
+    world.owner.suspend_user(found.unwrap().0.id).await.unwrap();
+    within(RECOVERY, "she is refused", async || {
+        ask(at, "GET", "/me", &ada).await.status == 403
+    })
+    .await;
+    // Word of the change has arrived, too: from here on she is remembered as suspended.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask(at, "GET", "/me", &ada).await.status, 403);
+    let alan = world.token_of("user_alan");
+    assert_eq!(ask(at, "POST", "/notes", &alan).await.status, 201);
+
+    let load = Load::needing(at, &alan);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    link.cut();
+    let away = Instant::now();
+    link.lead_to(new.address());
+    link.resume();
+    within(RECOVERY, "she is let in, as the new one says", async || {
+        ask(at, "GET", "/me", &ada).await.status == 200
+    })
+    .await;
+    let there = notes(&world, &old).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.end(away, Instant::now()).await;
+    assert_eq!(ask(at, "POST", "/notes", &alan).await.status, 201);
+    assert_eq!(
+        notes(&world, &old).await,
+        there,
+        "the old one is written to"
+    );
+    let (notes,): (i64,) =
+        serde_json::from_str(&format!("[{}]", ask(at, "GET", "/notes", &ada).await.body)).unwrap();
+    assert_eq!(notes, self::notes(&world, &new).await);
+    within(RECOVERY, "no session is left", async || {
+        gauges.sessions_open() == 0.0 && world.busy().await == 0
+    })
+    .await;
+}
+
+/// How many notes lie on this server.
+async fn notes(world: &World, on: &OwnServer) -> i64 {
+    let url = world.database.through(on.address()).superuser_url();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::query_scalar("SELECT COUNT(*) FROM vestibule_tenants.notes")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+/// Who could not listen for long takes everything for changed, though nothing tells of a change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_remembered_is_read_anew_after_a_long_silence() {
+    let world = World::new(Postgres::shared().database().await, &[]).await;
+    let link = Link::to(Postgres::shared().address());
+    let route = world.database.through(link.address());
+    let at = world.serve_through(&route).await;
+    let ada = world.ada();
+    // Her first visit is a change, after which she is read again.
+    for _ in 0..2 {
+        assert_eq!(ask(at, "GET", "/me", &ada).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    link.cut();
+    sqlx::query("UPDATE vestibule.users SET status = 'suspended'")
+        .execute(&mut world.superuser().await)
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(ask(at, "GET", "/me", &ada).await.status, 200);
+    link.resume();
+    within(RECOVERY, "she is read anew", async || {
+        ask(at, "GET", "/me", &ada).await.code == "user_suspended"
+    })
+    .await;
 }
 
 /// Known callers are let in on what is remembered, but not for ever (`PRINCIPAL_MAX_STALE`).

@@ -13,12 +13,12 @@ use std::{
 use axum::{Json, Router, http::StatusCode, routing::get};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 use uuid::Uuid;
 use vestibule::{
     Principal, Problem, Settings, TenantSession, Vestibule,
     clock::SystemClock,
-    settings::SettingsReader,
+    settings::{DatabaseSettings, SettingsReader},
     store::{Account, Directory},
     tenancy::TenantSpaces,
 };
@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) owner: Directory,
     pub(crate) acme: Account,
     more: Vec<(&'static str, String)>,
+    settings: DatabaseSettings,
 }
 
 impl World {
@@ -52,16 +53,26 @@ impl World {
         let spaces = TenantSpaces::open(&settings, &owner, clock).unwrap();
         spaces.prepare().await.unwrap();
         let acme = spaces.create_account("Acme", "tenant_acme").await.unwrap();
-        let migrations = sqlx::migrate!("tests/postgres/migrations");
-        spaces.migrate_tenants(&migrations).await.unwrap();
         spaces.close().await;
-        Self {
+        let world = Self {
             sandbox,
             database,
             owner,
             acme,
             more,
-        }
+            settings,
+        };
+        let migrations = sqlx::migrate!("tests/postgres/migrations");
+        world.migrate(&migrations).await;
+        world
+    }
+
+    /// The application's own migrations, as another process applies them.
+    pub(crate) async fn migrate(&self, migrations: &Migrator) {
+        let clock = Arc::new(SystemClock);
+        let spaces = TenantSpaces::open(&self.settings, &self.owner, clock).unwrap();
+        spaces.migrate_tenants(migrations).await.unwrap();
+        spaces.close().await;
     }
 
     /// One more process, which reaches the database directly.
@@ -80,6 +91,8 @@ impl World {
         let application = Router::new()
             .route("/me", get(me))
             .route("/notes", get(count).post(add))
+            .route("/notes/all", get(all))
+            .route("/tags", get(tags))
             .layer(vestibule.layer());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -89,7 +102,11 @@ impl World {
 
     /// A token of Ada of Acme. Each is a new one.
     pub(crate) fn ada(&self) -> String {
-        let token = self.sandbox.user_token("user_ada");
+        self.token_of("user_ada")
+    }
+
+    pub(crate) fn token_of(&self, user: &str) -> String {
+        let token = self.sandbox.user_token(user);
         token.claim("jti", Uuid::now_v7().to_string()).mint()
     }
 
@@ -132,6 +149,19 @@ async fn me(principal: Principal) -> Json<Principal> {
 
 async fn count(session: TenantSession) -> Result<Json<i64>, Problem> {
     let query = session.query("SELECT COUNT(*) FROM notes");
+    let (count,): (i64,) = query.fetch_one().await?;
+    Ok(Json(count))
+}
+
+async fn all(session: TenantSession) -> Result<Json<Vec<String>>, Problem> {
+    let query = session.query("SELECT * FROM notes");
+    let notes: Vec<(Uuid, String)> = query.fetch_all().await?;
+    Ok(Json(notes.into_iter().map(|(_, text)| text).collect()))
+}
+
+/// Of the table that the second migration makes.
+async fn tags(session: TenantSession) -> Result<Json<i64>, Problem> {
+    let query = session.query("SELECT COUNT(*) FROM tags");
     let (count,): (i64,) = query.fetch_one().await?;
     Ok(Json(count))
 }

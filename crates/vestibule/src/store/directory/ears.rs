@@ -2,8 +2,10 @@
 //!
 //! On SQLite it looks five times a second at `PRAGMA data_version`, which costs no I/O and
 //! compares two looks of the same connection. On PostgreSQL it listens, which takes a few
-//! milliseconds, and looks twice a second all the same: a connection that was lost without a word,
-//! or a pooler that lets nobody listen, makes changes no later than that.
+//! milliseconds, and looks three times a second all the same: a connection that was lost without a word,
+//! or a pooler that lets nobody listen, makes changes no later than that. Where a look over a
+//! connection that has served takes unusually long, the connection is given up and another one
+//! opened at once, so that a line that fell silent does not cost the second that is promised.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -22,7 +24,7 @@ use crate::store::{Connection, StoreError, postgres::Server, sqlite};
 
 /// A change is heard well within the second that is promised, also when a look comes late.
 const LOOK_AT_FILE: Duration = Duration::from_millis(200);
-const LOOK_AT_SERVER: Duration = Duration::from_millis(400);
+const LOOK_AT_SERVER: Duration = Duration::from_millis(300);
 /// After this long the server is asked again for its clock and what it shows.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 /// Whoever speaks to himself and hears nothing within this time cannot hear others either.
@@ -132,6 +134,15 @@ impl Ears {
                     _ => ears.server.calling(connection),
                 })
             }
+        }
+    }
+
+    /// Whether the next look goes over a connection to a server that has served before: what
+    /// became of it is not known, while a file does not lose its connections.
+    pub(super) fn trusts(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(ears) => ears.listener.is_some(),
         }
     }
 

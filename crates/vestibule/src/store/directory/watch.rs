@@ -26,6 +26,11 @@ use crate::{
 
 /// One look that takes longer is given up, and the connection with it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// A look over a connection that has served may take at least this long, and [`UNUSUAL`] times as
+/// long as the last one took. More: a line that fell silent makes changes late; less: a moment in
+/// which the server is busy costs a connection.
+const LEAST_PATIENCE: Duration = Duration::from_millis(200);
+const UNUSUAL: u32 = 4;
 /// Whoever could not look for this long takes everything for changed.
 const TOO_LONG: Duration = Duration::from_secs(5);
 /// Rows are kept this long. Every process has read them long before.
@@ -210,6 +215,8 @@ struct Watcher {
     /// The last change that was read; none before the first look.
     position: Option<i64>,
     confirmed: Instant,
+    /// How long the last look took, without what it may take to connect.
+    usual: Duration,
 }
 
 #[derive(sqlx::FromRow)]
@@ -228,6 +235,7 @@ impl Watcher {
             on_change,
             position: None,
             confirmed: Instant::now(),
+            usual: Duration::ZERO,
         }
     }
 
@@ -240,13 +248,8 @@ impl Watcher {
             .is_some()
         {
             let asked = self.directory.now();
-            let failure = match tokio::time::timeout(PATIENCE, self.look()).await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("no answer in time".to_owned()),
-            };
-            match failure {
-                None => {
+            match self.look_in_time().await {
+                Ok(()) => {
                     if self.confirmed.elapsed() >= TOO_LONG {
                         (self.on_change)(&Change::Everything);
                     }
@@ -257,7 +260,7 @@ impl Watcher {
                     }
                     failing = false;
                 }
-                Some(error) => {
+                Err(error) => {
                     self.ears.forget();
                     if !failing {
                         tracing::warn!(%error, "changes of the directory cannot be read");
@@ -279,6 +282,25 @@ impl Watcher {
         self.ears.close().await;
     }
 
+    /// One look, over another connection where the one that served so far does not any more.
+    async fn look_in_time(&mut self) -> Result<(), StoreError> {
+        if self.ears.trusts() {
+            let patience = self.usual.saturating_mul(UNUSUAL);
+            let patience = patience.clamp(LEAST_PATIENCE, PATIENCE);
+            match self.look_within(patience).await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::debug!(%error, "another connection is tried"),
+            }
+            self.ears.forget();
+        }
+        self.look_within(PATIENCE).await
+    }
+
+    async fn look_within(&mut self, limit: Duration) -> Result<(), StoreError> {
+        let looked = tokio::time::timeout(limit, self.look()).await;
+        looked.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".to_owned())))
+    }
+
     /// One look. What is new goes to `on_change`.
     async fn look(&mut self) -> Result<(), StoreError> {
         let Some(news) = self.ears.news().await? else {
@@ -291,7 +313,9 @@ impl Watcher {
         let query = Query::of(&CHANGES_FROM)
             .bind(position)
             .bind(i64::try_from(BATCH).unwrap_or(i64::MAX));
+        let begun = Instant::now();
         let rows: Vec<ChangeRow> = query.fetch_all(self.ears.connection().await?).await?;
+        self.usual = begun.elapsed();
         // The row at the position was read before. Where it is gone, so may be others; where
         // the list is full, the rest is skipped.
         let seen = rows.first().map_or(0, |row| row.seq) == position;

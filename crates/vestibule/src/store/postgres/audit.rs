@@ -7,6 +7,8 @@ use std::{fmt, time::Duration};
 
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgSslMode};
 
+use uuid::Uuid;
+
 use super::{Server, close, signature::padded};
 use crate::{
     clock::SharedClock,
@@ -275,12 +277,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What the login of `server` finds about itself and the way to it. One connection, one statement.
+/// What the login of `server` finds about itself and the way to it. One connection, one
+/// transaction. `binds`: sessions there show whose they are.
 ///
 /// # Errors
 /// Where the server cannot be reached.
 pub(crate) async fn of_login(
     server: &Server,
+    binds: bool,
     connections: u32,
     timeout: Duration,
     clock: &SharedClock,
@@ -303,17 +307,29 @@ pub(crate) async fn of_login(
             .bind(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX))
             .fetch_all(&mut connection)
             .await?;
-        sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
+        let refused = binds && binding_is_refused(server, &mut connection).await?;
+        sqlx::raw_sql("ROLLBACK").execute(&mut connection).await?;
         close(connection).await;
-        Ok::<_, sqlx::Error>(found)
+        Ok::<_, sqlx::Error>((found, refused))
     };
-    let found = tokio::time::timeout(timeout, asking)
+    let (found, refused) = tokio::time::timeout(timeout, asking)
         .await
         .map_err(|_| StoreError::too_slow())??;
     let mut findings: Vec<_> = found
         .into_iter()
         .map(|(name, message)| finding(&name, message))
         .collect();
+    if refused {
+        findings.push(Finding::problem(
+            "binding_refused",
+            format!(
+                "{} does not accept what the first key of VESTIBULE_BINDING_KEY signs: no session \
+                 sees anything there",
+                server.url
+            ),
+            "`vestibule migrate` with this key, or name the key first that it was run with",
+        ));
+    }
     findings.extend(about_connection(&server.url));
     findings.push(about_pooler(server.is_direct()));
     findings.extend(about_clocks(
@@ -321,6 +337,29 @@ pub(crate) async fn of_login(
         clock.now().as_millis(),
     ));
     Ok(findings)
+}
+
+/// Whether a binding as sessions show it means nothing to the server. Where it cannot be tried, it
+/// was not migrated, which other findings say.
+async fn binding_is_refused(
+    server: &Server,
+    connection: &mut PgConnection,
+) -> Result<bool, sqlx::Error> {
+    let nobody = Uuid::nil();
+    sqlx::query("SELECT pg_catalog.set_config('vestibule.binding', $1, true)")
+        .persistent(false)
+        .bind(server.signer().binding(nobody))
+        .execute(&mut *connection)
+        .await?;
+    let bound: Result<Option<Uuid>, _> = sqlx::query_scalar("SELECT vestibule.bound_account()")
+        .persistent(false)
+        .fetch_one(connection)
+        .await;
+    match bound {
+        Ok(bound) => Ok(bound != Some(nobody)),
+        Err(sqlx::Error::Database(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the owner's login sees of what binds transactions on a database, and of the directory

@@ -64,8 +64,10 @@ SELECT f.finding, f.detail FROM me CROSS JOIN LATERAL (
     FROM pg_catalog.pg_roles r
     WHERE r.rolcreaterole AND NOT r.rolsuper AND pg_catalog.pg_has_role(me.oid, r.oid, 'MEMBER')
     UNION ALL
-    SELECT 'replication', pg_catalog.format('%I has REPLICATION', me.rolname)
-    WHERE me.rolreplication
+    -- A role that the login may take on reads changes through functions.
+    SELECT 'replication', pg_catalog.format('%I has REPLICATION', r.rolname)
+    FROM pg_catalog.pg_roles r
+    WHERE r.rolreplication AND NOT r.rolsuper AND pg_catalog.pg_has_role(me.oid, r.oid, 'MEMBER')
     UNION ALL
     SELECT 'privileged_role',
         pg_catalog.format('%I is a member of %I', me.rolname, r.rolname)

@@ -127,6 +127,7 @@ impl TenantSpaces {
         let server = clusters.server(cluster).await.map_err(store_error)?;
         let found = audit::of_login(
             &server,
+            clusters.tenancy != Tenancy::Database,
             clusters.connections,
             clusters.timeout,
             self.clock(),

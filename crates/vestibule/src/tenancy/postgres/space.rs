@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, FromRow as _, PgConnection, Row as _,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow as _, PgConnection, Row as _,
     postgres::PgConnectOptions,
 };
 use uuid::Uuid;
@@ -168,6 +168,10 @@ impl PostgresSpace {
             .execute(&mut self.connection)
             .await?;
         Ok(())
+    }
+
+    pub(in crate::tenancy) async fn forget_statements(&mut self) -> Result<(), SessionError> {
+        Ok(self.connection.clear_cached_statements().await?)
     }
 
     pub(in crate::tenancy) async fn close(self) {
