@@ -1,0 +1,332 @@
+//! A whole request, given to the real listeners.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    runtime::Runtime,
+};
+use vestibule::{
+    Clock as _, Settings, Timestamp, Vestibule,
+    clock::ManualClock,
+    settings::{DatabaseSettings, ProviderSettings, SettingsReader},
+    store::Directory,
+    tenancy::TenantSpaces,
+};
+use vestibule_sandbox::Sandbox;
+use vestibule_server::{serve::Server, settings::ServerSettings, telemetry::metrics::Metrics};
+
+/// 2026-11-23T10:00:00Z.
+const NOW: Timestamp = Timestamp::from_secs(1_795_428_000);
+
+/// Answers of these need no caller.
+const OPEN: &[&str] = &["/healthz", "/readyz", "/openapi.json"];
+
+/// The headers that stand for the caller.
+const IDENTITY: &[&str] = &[
+    "x-vestibule-kind",
+    "x-vestibule-user-id",
+    "x-vestibule-authress-user-id",
+    "x-vestibule-email",
+    "x-vestibule-role",
+    "x-vestibule-account-id",
+    "x-vestibule-tenant-id",
+    "x-vestibule-scopes",
+];
+
+/// Lines of a request's head; `{token}` in them is a good token. A head that begins with `!` goes
+/// to the admin listener.
+///
+/// The answer is one HTTP response, never a server's error. A caller's answer comes out only where
+/// a good token came in; identity headers only with it, and then all of them; a refusal says its
+/// code in the header and in the body; and a 401 says how to do better (RFC 9110 §15.5.2).
+pub fn request(bytes: &[u8]) {
+    let (admin, head) = match bytes.strip_prefix(b"!") {
+        Some(head) => (true, head),
+        None => (false, bytes),
+    };
+    let Some(head) = Head::new(head) else {
+        return;
+    };
+    let world = &*WORLD;
+    let address = if admin { world.admin } else { world.public };
+    let answer = world.runtime.block_on(exchange(address, &head.written()));
+    let Some(answer) = Answer::read(&answer) else {
+        panic!("no answer: {:?}", String::from_utf8_lossy(&answer));
+    };
+    if admin {
+        answer.from_admin(&head);
+    } else {
+        answer.from_public(&head);
+    }
+}
+
+/// The lines of a head, without those that say how long the request is: what is tried here is what
+/// the server makes of heads, and a body that never comes would only be waited for.
+struct Head {
+    first: Vec<u8>,
+    fields: Vec<Vec<u8>>,
+    has_token: bool,
+}
+
+impl Head {
+    fn new(bytes: &[u8]) -> Option<Self> {
+        let ends = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let mut lines = bytes.split(ends).filter(|line| !line.is_empty());
+        let first = lines.next()?.to_vec();
+        // A second version of HTTP is announced so (RFC 9113 §3.4); it is not spoken here.
+        if first.starts_with(b"PRI ") || first.starts_with(b"CONNECT ") {
+            return None;
+        }
+        let fields: Vec<Vec<u8>> = lines
+            .filter(|line| {
+                let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+                let name = name.trim_ascii().to_ascii_lowercase();
+                !matches!(
+                    name.as_slice(),
+                    b"content-length"
+                        | b"transfer-encoding"
+                        | b"expect"
+                        | b"connection"
+                        | b"upgrade"
+                )
+            })
+            .map(<[u8]>::to_vec)
+            .collect();
+        let has_token = fields
+            .iter()
+            .any(|field| field.windows(7).any(|part| part == b"{token}"));
+        Some(Self {
+            first,
+            fields,
+            has_token,
+        })
+    }
+
+    fn written(&self) -> Vec<u8> {
+        let mut head = self.first.clone();
+        for field in &self.fields {
+            head.extend(b"\r\n");
+            head.extend(field);
+        }
+        head.extend(b"\r\nConnection: close\r\n\r\n");
+        let text = String::from_utf8(head);
+        match text {
+            Ok(text) => text.replace("{token}", &WORLD.token).into_bytes(),
+            Err(error) => error.into_bytes(),
+        }
+    }
+
+    /// The path of the target, without its query.
+    fn path(&self) -> Option<&str> {
+        let target = std::str::from_utf8(&self.first).ok()?.split(' ').nth(1)?;
+        let path = match target.find("://") {
+            Some(at) => {
+                let rest = &target[at + 3..];
+                rest.find('/').map_or("/", |slash| &rest[slash..])
+            }
+            None => target,
+        };
+        path.split(['?', '#']).next()
+    }
+}
+
+struct Answer {
+    status: u16,
+    fields: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.strip_prefix("HTTP/1.")?.get(2..5)?;
+        let fields = lines.map(|line| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+        });
+        Some(Self {
+            status: status.parse().ok()?,
+            fields: fields.collect::<Option<_>>()?,
+            body: body.to_owned(),
+        })
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut named = self.fields.iter().filter(|(known, _)| known == name);
+        let first = named.next().map(|(_, value)| value.as_str());
+        assert!(named.next().is_none(), "{name} twice");
+        first
+    }
+
+    fn from_public(&self, head: &Head) {
+        // The HTTP library answers what is no request, or too large for one.
+        if self.get("x-vestibule-code").is_none() && matches!(self.status, 400 | 414 | 431) {
+            return;
+        }
+        assert!(self.status < 500, "{} for a head", self.status);
+        let path = head.path().unwrap_or_default();
+        let identities = IDENTITY
+            .iter()
+            .filter(|name| self.get(name).is_some())
+            .count();
+        if self.status < 400 {
+            let open = OPEN.contains(&path);
+            assert!(open || head.has_token, "an answer without a token: {path}");
+            let asks = path == "/v1/authorize" || path.starts_with("/v1/authorize/");
+            assert_eq!(identities, if asks { IDENTITY.len() } else { 0 }, "{path}");
+            if asks {
+                assert_eq!(self.get("x-vestibule-email"), Some("ada@acme.example"));
+            }
+            if !open {
+                assert_eq!(self.get("cache-control"), Some("no-store"), "{path}");
+            }
+            return;
+        }
+        assert_eq!(identities, 0, "a refusal with an identity");
+        self.is_a_problem(head);
+        let challenge = self.get("www-authenticate");
+        if self.status == 401 {
+            let challenge = challenge.expect("a challenge");
+            assert!(
+                challenge.starts_with("Bearer realm=\"vestibule\""),
+                "{challenge}"
+            );
+            assert_eq!(self.get("cache-control"), Some("no-store"));
+        } else {
+            assert_eq!(challenge, None);
+        }
+    }
+
+    fn from_admin(&self, head: &Head) {
+        if self.get("x-vestibule-code").is_none() && matches!(self.status, 400 | 414 | 431) {
+            return;
+        }
+        assert!(self.status < 500, "{} for a head", self.status);
+        if self.status >= 400 {
+            self.is_a_problem(head);
+            return;
+        }
+        assert_eq!(head.path(), Some("/metrics"));
+        let hosts: Vec<_> = head
+            .fields
+            .iter()
+            .filter_map(|field| std::str::from_utf8(field).ok()?.split_once(':'))
+            .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
+            .map(|(_, host)| host.trim().to_ascii_lowercase())
+            .collect();
+        let [host] = hosts.as_slice() else {
+            panic!("{} names of this host", hosts.len());
+        };
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let ours = name == "localhost"
+            || name.ends_with(".localhost")
+            || address
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.to_canonical().is_loopback());
+        assert!(ours, "answered to {host:?}");
+    }
+
+    fn is_a_problem(&self, head: &Head) {
+        let code = self.get("x-vestibule-code").expect("a code");
+        assert_eq!(self.get("content-type"), Some("application/problem+json"));
+        if !head.first.starts_with(b"HEAD ") {
+            let body: serde_json::Value = serde_json::from_str(&self.body).expect("JSON");
+            assert_eq!(body["code"], code);
+            assert_eq!(body["status"], self.status);
+            assert!(body["request_id"].is_string());
+        }
+    }
+}
+
+async fn exchange(address: SocketAddr, head: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    // It may answer before it has read all, and close.
+    drop(stream.write_all(head).await);
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer).await);
+    answer
+}
+
+/// A provider, a server, and a token that is good for as long as the clock stands still.
+struct World {
+    runtime: Runtime,
+    public: SocketAddr,
+    admin: SocketAddr,
+    token: String,
+    _sandbox: Sandbox,
+    _directory: TempDir,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (public, admin, token, sandbox, directory) = runtime.block_on(start());
+    World {
+        runtime,
+        public,
+        admin,
+        token,
+        _sandbox: sandbox,
+        _directory: directory,
+    }
+});
+
+async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::new(NOW);
+    let time = clock.clone();
+    let sandbox = Sandbox::builder()
+        .clock(move || time.now().as_secs())
+        .start()
+        .await
+        .expect("a sandbox");
+    sandbox.add_demo_world();
+    let mut pairs: Vec<(&str, String)> = sandbox.environment();
+    let database = directory.path().join("vestibule.db");
+    pairs.extend([
+        ("DATABASE_URL", format!("sqlite:{}", database.display())),
+        ("VESTIBULE_LISTEN", "127.0.0.1:0".to_owned()),
+        ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
+    ]);
+    let mut reader = SettingsReader::from_pairs(pairs);
+    let server = ServerSettings::read(&mut reader).expect("sound settings");
+    let settings = Settings {
+        provider: ProviderSettings::read(&mut reader).expect("sound settings"),
+        database: DatabaseSettings::read(&mut reader).expect("sound settings"),
+    };
+    let shared = Arc::new(clock);
+    let accounts = Directory::migrate(&settings.database, shared.clone())
+        .await
+        .expect("a directory");
+    let spaces = TenantSpaces::open(&settings.database, &accounts, shared.clone()).expect("places");
+    spaces
+        .create_account("Acme", "tenant_acme")
+        .await
+        .expect("an account");
+    let vestibule = Vestibule::builder(settings)
+        .clock(shared)
+        .build()
+        .await
+        .expect("an entrance");
+    let server = Server::bind(server, vestibule, Metrics::install())
+        .await
+        .expect("free ports");
+    let (public, admin) = (server.public_address(), server.admin_address());
+    tokio::spawn(server.run(std::future::pending()));
+    let token = sandbox.user_token("user_ada").mint();
+    (public, admin, token, sandbox, directory)
+}
