@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vestibule::error::{Code, Reason};
 
-use crate::vector::vectors;
+use crate::vector::{Base, groups, vectors};
 
 /// Every reason that a request can cause before it is asked whose it is.
 const BEFORE_THE_PRINCIPAL: &[Reason] = &[
@@ -47,6 +47,19 @@ fn names_are_unique_and_there_are_enough() {
     assert!(vectors.len() >= 200, "{}", vectors.len());
     let accepted = vectors.iter().filter(|vector| vector.is_accepted()).count();
     assert!(accepted >= 20, "{accepted} accepted");
+}
+
+/// Or what is refused could be refused for another reason than the setting.
+#[test]
+fn something_is_accepted_with_all_settings() {
+    for group in groups() {
+        let accepted = |base| {
+            let mut vectors = group.vectors.iter();
+            vectors.any(|vector| vector.is_accepted() && vector.base == base)
+        };
+        assert!(accepted(Base::User), "{:?}", group.settings);
+        assert!(accepted(Base::Machine), "{:?}", group.settings);
+    }
 }
 
 #[test]
