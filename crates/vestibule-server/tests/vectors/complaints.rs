@@ -73,7 +73,11 @@ impl Complaints {
     }
 
     /// The access log says these reasons, by request.
-    pub(crate) fn log(&mut self, server: &Running, mut reasons: BTreeMap<String, (Vector, String)>) {
+    pub(crate) fn log(
+        &mut self,
+        server: &Running,
+        mut reasons: BTreeMap<String, (Vector, String)>,
+    ) {
         for line in server.access_lines(reasons.len()) {
             let id = line["request_id"].as_str().unwrap();
             if let Some((vector, reason)) = reasons.remove(id) {
@@ -91,4 +95,3 @@ impl Complaints {
         assert!(self.0.is_empty(), "\n{}", self.0);
     }
 }
-
