@@ -74,8 +74,10 @@ impl KeySet {
     ///
     /// [`KeySetError`] where the document is no key set.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
+        // RFC 8259 §8.1: JSON is UTF-8, also in what is not looked at.
+        let document = std::str::from_utf8(document).map_err(|_| KeySetError)?;
         let Object(document): Object<Document> =
-            serde_json::from_slice(document).map_err(|_| KeySetError)?;
+            serde_json::from_str(document).map_err(|_| KeySetError)?;
         let mut keys: HashMap<Box<str>, Option<VerifyingKey>> = HashMap::new();
         for entry in document.keys {
             let Entry::Key(Object(jwk)) = entry else {
@@ -370,6 +372,7 @@ mod tests {
                 "{document:.40}"
             );
         }
+        assert!(KeySet::parse(b"{\"keys\":[],\"other\":\"\xff\"}").is_err());
         let empty = KeySet::parse(br#"{"keys":[],"other":1}"#).unwrap();
         assert!(empty.is_empty());
     }
