@@ -76,6 +76,7 @@ pub fn token(bytes: &[u8]) {
         (Ok(token), Some(facts)) => {
             assert_eq!(facts, expected::Facts::of(&token), "what the token says");
             as_sent(world, &text);
+            one_way_to_write_it(world, &text);
         }
         (Err(reason), None) => {
             assert_ne!(reason, Reason::NotThreeParts);
@@ -124,6 +125,23 @@ fn as_sent(world: &World, text: &str) {
             assert!(told, "a stranger learns {reason}");
         }
         Err(_) => {}
+    }
+}
+
+/// Whoever has an accepted token cannot make a second one of it.
+fn one_way_to_write_it(world: &World, text: &str) {
+    let parts: Vec<&str> = text.split('.').collect();
+    for place in 0..parts.len() {
+        // What careless readers skip or fill in (RFC 4648 §3.2, §3.3).
+        for (before, behind) in [("", "="), ("", "=="), ("", "~"), ("+", ""), ("", "A")] {
+            let mut parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+            parts[place] = format!("{before}{}{behind}", parts[place]);
+            let other = parts.join(".");
+            assert!(world.verify(&other).is_err(), "also accepted: {other}");
+        }
+    }
+    for other in [format!("{text}."), format!(".{text}"), format!("{text}.x")] {
+        assert!(world.verify(&other).is_err(), "also accepted: {other}");
     }
 }
 
