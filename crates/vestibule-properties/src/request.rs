@@ -61,9 +61,9 @@ pub fn request(bytes: &[u8]) {
         panic!("no answer: {:?}", String::from_utf8_lossy(&answer));
     };
     if admin {
-        answer.from_admin(&head);
+        answer.is_of_the_admin_listener(&head);
     } else {
-        answer.from_public(&head);
+        answer.is_of_the_public_listener(&head);
     }
 }
 
@@ -167,7 +167,7 @@ impl Answer {
         first
     }
 
-    fn from_public(&self, head: &Head) {
+    fn is_of_the_public_listener(&self, head: &Head) {
         // The HTTP library answers what is no request, or too large for one.
         if self.get("x-vestibule-code").is_none() && matches!(self.status, 400 | 414 | 431) {
             return;
@@ -210,7 +210,7 @@ impl Answer {
         }
     }
 
-    fn from_admin(&self, head: &Head) {
+    fn is_of_the_admin_listener(&self, head: &Head) {
         if self.get("x-vestibule-code").is_none() && matches!(self.status, 400 | 414 | 431) {
             return;
         }

@@ -1,6 +1,10 @@
 //! What the project's pages say of its sources is true of them.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests may stop them")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper of tests may stop them"
+)]
 
 use std::{
     collections::BTreeSet,
