@@ -1,6 +1,11 @@
 //! The committed corpora: what the fuzzer found to be worth keeping holds in every run.
 
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "test code"
+)]
 
 use std::{fs, path::PathBuf};
 
