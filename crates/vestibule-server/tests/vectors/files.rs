@@ -1,6 +1,6 @@
 //! The files themselves: that nothing is missing from them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use vestibule::error::{Code, Reason};
 
@@ -47,6 +47,21 @@ fn names_are_unique_and_there_are_enough() {
     assert!(vectors.len() >= 200, "{}", vectors.len());
     let accepted = vectors.iter().filter(|vector| vector.is_accepted()).count();
     assert!(accepted >= 20, "{accepted} accepted");
+}
+
+#[test]
+fn the_pages_say_how_many_there_are() {
+    let count = vectors().len();
+    for (page, said) in [
+        ("docs/vectors.md", format!("{count} of them")),
+        ("SECURITY.md", format!("{count} requests as data")),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(page);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(&said), "{page} does not say: {said}");
+    }
 }
 
 /// Or what is refused could be refused for another reason than the setting.
