@@ -105,12 +105,12 @@ impl Head {
     /// The path of the target, without its query.
     fn path(&self) -> Option<&str> {
         let target = std::str::from_utf8(&self.first).ok()?.split(' ').nth(1)?;
-        let path = match target.find("://") {
-            Some(at) => {
-                let rest = &target[at + 3..];
-                rest.find('/').map_or("/", |slash| &rest[slash..])
+        // RFC 9112 §3.2: the path itself, or all of the address.
+        let path = match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => {
+                rest.find(['/', '?']).map_or("/", |end| &rest[end..])
             }
-            None => target,
+            _ => target,
         };
         path.split(['?', '#']).next()
     }
