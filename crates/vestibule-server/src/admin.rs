@@ -96,7 +96,7 @@ fn names_us(headers: &HeaderMap, uri: &Uri, own: Option<IpAddr>, further: &[Stri
 }
 
 fn is_ours(authority: &Authority, own: Option<IpAddr>, further: &[String]) -> bool {
-    if authority.as_str().contains('@') {
+    if authority.as_str().contains('@') || !has_port_of_digits(authority) {
         return false;
     }
     let host = authority
@@ -112,6 +112,18 @@ fn is_ours(authority: &Authority, own: Option<IpAddr>, further: &[String]) -> bo
     let host = host.to_ascii_lowercase();
     // RFC 6761 §6.3: every name under `localhost` is a loopback name.
     host == "localhost" || host.ends_with(".localhost") || further.contains(&host)
+}
+
+/// RFC 9110 §4.2.1: behind the host may stand a colon and digits, which the HTTP library does not
+/// look at.
+fn has_port_of_digits(authority: &Authority) -> bool {
+    let behind = authority.as_str().strip_prefix(authority.host());
+    behind.is_some_and(|behind| {
+        behind.is_empty()
+            || behind
+                .strip_prefix(':')
+                .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    })
 }
 
 fn is_address(known: &str, address: IpAddr) -> bool {
@@ -145,6 +157,7 @@ mod tests {
             "127.8.9.1",
             "localhost:9090",
             "LocalHost",
+            "localhost:",
             "a.localhost",
             "[::1]:9090",
             "[::ffff:127.0.0.1]",
@@ -173,6 +186,9 @@ mod tests {
             "",
             "local host",
             "localhost.",
+            "localhost:8q80",
+            "localhost:80:80",
+            "[::1]9090",
         ] {
             assert!(!answers(&[host], "/metrics"), "{host}");
         }

@@ -1,10 +1,10 @@
 //! The files themselves: that nothing is missing from them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use vestibule::error::{Code, Reason};
 
-use crate::vector::vectors;
+use crate::vector::{Base, groups, vectors};
 
 /// Every reason that a request can cause before it is asked whose it is.
 const BEFORE_THE_PRINCIPAL: &[Reason] = &[
@@ -47,6 +47,34 @@ fn names_are_unique_and_there_are_enough() {
     assert!(vectors.len() >= 200, "{}", vectors.len());
     let accepted = vectors.iter().filter(|vector| vector.is_accepted()).count();
     assert!(accepted >= 20, "{accepted} accepted");
+}
+
+#[test]
+fn the_pages_say_how_many_there_are() {
+    let count = vectors().len();
+    for (page, said) in [
+        ("docs/vectors.md", format!("{count} of them")),
+        ("SECURITY.md", format!("{count} requests as data")),
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../..")
+            .join(page);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(&said), "{page} does not say: {said}");
+    }
+}
+
+/// Or what is refused could be refused for another reason than the setting.
+#[test]
+fn something_is_accepted_with_all_settings() {
+    for group in groups() {
+        let accepted = |base| {
+            let mut vectors = group.vectors.iter();
+            vectors.any(|vector| vector.is_accepted() && vector.base == base)
+        };
+        assert!(accepted(Base::User), "{:?}", group.settings);
+        assert!(accepted(Base::Machine), "{:?}", group.settings);
+    }
 }
 
 #[test]

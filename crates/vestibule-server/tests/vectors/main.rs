@@ -11,7 +11,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod complaints;
 mod files;
 mod judge;
 mod recipe;
 mod vector;
+mod world;

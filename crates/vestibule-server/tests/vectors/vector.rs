@@ -1,6 +1,6 @@
 //! What the files in `tests/vectors` say. `docs/vectors.md` explains each word.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,8 +11,14 @@ use serde_json::Value;
 struct File {
     #[expect(dead_code, reason = "for readers of the file")]
     about: String,
+    /// Of the server, beside those that all have.
+    #[serde(default)]
+    settings: Settings,
     vectors: Vec<Vector>,
 }
+
+/// Settings by name; an empty one is as good as missing.
+pub(crate) type Settings = BTreeMap<String, String>;
 
 /// One request, and what must become of it.
 #[derive(Debug, Deserialize)]
@@ -139,8 +145,14 @@ pub(crate) enum SignatureForm {
     OfOther,
 }
 
+/// Vectors that one server can be asked, whatever their file.
+pub(crate) struct Group {
+    pub(crate) settings: Settings,
+    pub(crate) vectors: Vec<Vector>,
+}
+
 /// The files, by name.
-pub(crate) fn files() -> Vec<(String, Vec<Vector>)> {
+fn files() -> Vec<(String, File)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
     let mut paths: Vec<_> = std::fs::read_dir(&directory)
         .unwrap()
@@ -156,20 +168,42 @@ pub(crate) fn files() -> Vec<(String, Vec<Vector>)> {
         let file: File = serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let theme = path.file_stem().unwrap().to_str().unwrap();
-        (theme.to_owned(), file.vectors)
+        (theme.to_owned(), file)
     };
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// All vectors; their names begin with the name of their file.
-pub(crate) fn vectors() -> Vec<Vector> {
-    let all = files().into_iter().flat_map(|(theme, vectors)| {
-        vectors.into_iter().map(move |vector| Vector {
+/// The vectors by the settings that they need, those without any first. Their names begin with the
+/// name of their file.
+pub(crate) fn groups() -> Vec<Group> {
+    let mut groups: BTreeMap<Settings, Vec<Vector>> = BTreeMap::new();
+    for (theme, file) in files() {
+        let vectors = file.vectors.into_iter().map(|vector| Vector {
             name: format!("{theme}/{}", vector.name),
             ..vector
-        })
-    });
-    all.collect()
+        });
+        groups.entry(file.settings).or_default().extend(vectors);
+    }
+    let group = |(settings, vectors)| Group { settings, vectors };
+    groups.into_iter().map(group).collect()
+}
+
+/// All of them.
+pub(crate) fn vectors() -> Vec<Vector> {
+    groups()
+        .into_iter()
+        .flat_map(|group| group.vectors)
+        .collect()
+}
+
+/// The keys by which vectors sign though a set says that they are for something else.
+pub(crate) fn unusable_keys() -> Vec<String> {
+    let all = vectors().into_iter().flat_map(|vector| vector.changes);
+    all.filter_map(|step| match step {
+        Step::SignWith(Signer::Unusable(kid)) | Step::KidOf(Signer::Unusable(kid)) => Some(kid),
+        _ => None,
+    })
+    .collect()
 }
 
 impl Vector {

@@ -4,10 +4,13 @@
 //! (RFC 7517 §5: keys that are not understood are ignored). What fits must fit wholly: one key
 //! taken for another purpose is worse than one missing.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, marker::PhantomData};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use super::{VerifyingKey, header::is_key_id};
 
@@ -36,9 +39,13 @@ struct Document {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Entry {
-    Key(Jwk),
+    Key(Object<Jwk>),
     Other(IgnoredAny),
 }
+
+/// A value with named members, and nothing else: serde would also take a list of their values. A
+/// document like `[[]]` would then be a set that withdraws all keys.
+struct Object<T>(T);
 
 #[derive(Deserialize)]
 struct Jwk {
@@ -67,10 +74,15 @@ impl KeySet {
     ///
     /// [`KeySetError`] where the document is no key set.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
-        let document: Document = serde_json::from_slice(document).map_err(|_| KeySetError)?;
+        // RFC 8259 §8.1: JSON is UTF-8, also in what is not looked at.
+        let document = std::str::from_utf8(document).map_err(|_| KeySetError)?;
+        let Object(document): Object<Document> =
+            serde_json::from_str(document).map_err(|_| KeySetError)?;
         let mut keys: HashMap<Box<str>, Option<VerifyingKey>> = HashMap::new();
         for entry in document.keys {
-            let Entry::Key(jwk) = entry else { continue };
+            let Entry::Key(Object(jwk)) = entry else {
+                continue;
+            };
             let Some(key) = jwk.usable() else { continue };
             if let Some(known) = keys.get_mut(&*jwk.kid) {
                 if known.as_deref() != Some(&key) {
@@ -102,6 +114,26 @@ impl KeySet {
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeySet({} keys)", self.len())
+    }
+}
+
+impl<'t, T: Deserialize<'t>> Deserialize<'t> for Object<T> {
+    fn deserialize<D: Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'t, T: Deserialize<'t>> Visitor<'t> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'t>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
     }
 }
 
@@ -226,7 +258,18 @@ mod tests {
             assert_eq!(set.len(), 1, "{member} {value}");
             assert!(set.get("good").is_some(), "{member} {value}");
         }
-        for other in [json!(null), json!(1), json!("k1"), json!([]), json!({})] {
+        // The last has the values of a key in the order in which we happen to read them.
+        let values = jwk("k1", 1);
+        let values = ["kty", "crv", "kid", "x", "alg", "use", "key_ops", "d"]
+            .map(|name| values.get(name).cloned().unwrap_or_default());
+        for other in [
+            json!(null),
+            json!(1),
+            json!("k1"),
+            json!([]),
+            json!({}),
+            json!(values),
+        ] {
             assert_eq!(parse(&[other, jwk("good", 2)]).len(), 1);
         }
     }
@@ -317,6 +360,7 @@ mod tests {
             "",
             "null",
             "[]",
+            "[[]]",
             "{}",
             r#"{"keys":{}}"#,
             "<html>",
@@ -328,6 +372,7 @@ mod tests {
                 "{document:.40}"
             );
         }
+        assert!(KeySet::parse(b"{\"keys\":[],\"other\":\"\xff\"}").is_err());
         let empty = KeySet::parse(br#"{"keys":[],"other":1}"#).unwrap();
         assert!(empty.is_empty());
     }

@@ -19,6 +19,7 @@ mod issuer;
 mod json;
 mod key_set;
 mod policy;
+mod signature;
 mod unverified;
 mod verifier;
 

@@ -5,9 +5,8 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use ed25519_dalek::Signature;
 
-use super::{VerifyingKey, claims::Claims, header::Header};
+use super::{VerifyingKey, claims::Claims, header::Header, signature::Signature};
 use crate::{bearer::BearerToken, error::Reason, provider::access_key::is_access_key_shaped};
 
 /// A token of the right form, about which nothing is proven.
@@ -35,8 +34,7 @@ impl<'t> UnverifiedToken<'t> {
         };
         let header = Header::read(&decoded_text(header)?)?;
         let claims = Claims::read(&decoded_text(claims)?, tenant_claim)?;
-        let signature =
-            Signature::from_slice(&decoded(signature)?).map_err(|_| Reason::BadSignature)?;
+        let signature = Signature::read(&decoded(signature)?)?;
         Ok(Self {
             header,
             claims,
@@ -55,11 +53,9 @@ impl<'t> UnverifiedToken<'t> {
         self.claims.issuer()
     }
 
-    /// The claims, if `key` signed them. Strict: no key or commitment of small order, one
-    /// encoding per signature, so that nobody can make a second token out of an accepted one.
+    /// The claims, if `key` signed them.
     pub(super) fn proven_by(self, key: &VerifyingKey) -> Result<SignedClaims, Reason> {
-        key.verify_strict(self.signing_input.as_bytes(), &self.signature)
-            .map_err(|_| Reason::BadSignature)?;
+        self.signature.proves(key, self.signing_input.as_bytes())?;
         Ok(SignedClaims(self.claims))
     }
 }

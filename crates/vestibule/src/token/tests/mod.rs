@@ -11,3 +11,4 @@ mod properties;
 mod signature;
 mod time;
 mod world;
+mod wycheproof;

@@ -1,0 +1,110 @@
+//! A provider, a server, and a token that is good for as long as the clock stands still.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    runtime::Runtime,
+};
+use vestibule::{
+    Clock as _, Settings, Timestamp, Vestibule,
+    clock::ManualClock,
+    settings::{DatabaseSettings, ProviderSettings, SettingsReader},
+    store::Directory,
+    tenancy::TenantSpaces,
+};
+use vestibule_sandbox::Sandbox;
+use vestibule_server::{serve::Server, settings::ServerSettings, telemetry::metrics::Metrics};
+
+/// 2026-11-23T10:00:00Z.
+const NOW: Timestamp = Timestamp::from_secs(1_795_428_000);
+
+pub(super) async fn exchange(address: SocketAddr, head: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    // It may answer before it has read all, and close.
+    drop(stream.write_all(head).await);
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer).await);
+    answer
+}
+
+/// All of it, for the life of the process.
+pub(super) struct World {
+    pub(super) runtime: Runtime,
+    pub(super) public: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) token: String,
+    _sandbox: Sandbox,
+    _directory: TempDir,
+}
+
+pub(super) static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (public, admin, token, sandbox, directory) = runtime.block_on(start());
+    World {
+        runtime,
+        public,
+        admin,
+        token,
+        _sandbox: sandbox,
+        _directory: directory,
+    }
+});
+
+async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::new(NOW);
+    let time = clock.clone();
+    let sandbox = Sandbox::builder()
+        .clock(move || time.now().as_secs())
+        .start()
+        .await
+        .expect("a sandbox");
+    sandbox.add_demo_world();
+    let mut pairs: Vec<(&str, String)> = sandbox.environment();
+    let database = directory.path().join("vestibule.db");
+    pairs.extend([
+        ("DATABASE_URL", format!("sqlite:{}", database.display())),
+        ("VESTIBULE_LISTEN", "127.0.0.1:0".to_owned()),
+        ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
+    ]);
+    let mut reader = SettingsReader::from_pairs(pairs);
+    let server = ServerSettings::read(&mut reader).expect("sound settings");
+    let settings = Settings {
+        provider: ProviderSettings::read(&mut reader).expect("sound settings"),
+        database: DatabaseSettings::read(&mut reader).expect("sound settings"),
+    };
+    let shared = Arc::new(clock);
+    let accounts = Directory::migrate(&settings.database, shared.clone())
+        .await
+        .expect("a directory");
+    let spaces = TenantSpaces::open(&settings.database, &accounts, shared.clone()).expect("places");
+    spaces
+        .create_account("Acme", "tenant_acme")
+        .await
+        .expect("an account");
+    let vestibule = Vestibule::builder(settings)
+        .clock(shared)
+        .build()
+        .await
+        .expect("an entrance");
+    while !vestibule.readiness().await.keys {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let server = Server::bind(server, vestibule, Metrics::install())
+        .await
+        .expect("free ports");
+    let (public, admin) = (server.public_address(), server.admin_address());
+    tokio::spawn(server.run(std::future::pending()));
+    let token = sandbox.user_token("user_ada").mint();
+    (public, admin, token, sandbox, directory)
+}
