@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::ConnectInfo};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -213,8 +213,8 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
             _ = stopped.changed() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let serving = serve(stream, router.clone(), connections.watcher());
+            Ok((stream, peer)) => {
+                let serving = serve(stream, peer, router.clone(), connections.watcher());
                 tokio::spawn(async move {
                     serving.await;
                     drop(permit);
@@ -237,7 +237,7 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, watcher: Watcher) {
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
     // Answers are small and wait for nothing that could be sent with them.
     drop(stream.set_nodelay(true));
     let own = stream
@@ -245,6 +245,7 @@ async fn serve(stream: TcpStream, router: Router, watcher: Watcher) {
         .ok()
         .map(|address| OwnAddress(address.ip()));
     let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
         if let Some(own) = own {
             request.extensions_mut().insert(own);
         }

@@ -4,7 +4,8 @@ use std::{io::IsTerminal as _, net::SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 use vestibule::settings::{
-    DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError, SettingsReader,
+    AdmissionSettings, DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError,
+    SettingsReader,
 };
 
 /// Shorter admin tokens can be guessed.
@@ -12,7 +13,7 @@ const SHORTEST_ADMIN_TOKEN: usize = 16;
 
 /// Settings that belong to later versions. Ignoring one would leave its owner believing in a
 /// protection or a listener that is not there.
-const LATER: &[&str] = &["VESTIBULE_GRPC_LISTEN", "VESTIBULE_TRUSTED_PROXIES"];
+const LATER: &[&str] = &["VESTIBULE_GRPC_LISTEN"];
 
 /// The server's section of the settings.
 #[derive(Clone, Debug)]
@@ -78,15 +79,22 @@ impl ServeSettings {
     pub fn read(mut reader: SettingsReader) -> Result<Self, SettingsError> {
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
+        let admission = AdmissionSettings::read(&mut reader);
         let server = ServerSettings::read(&mut reader);
         let log = LogSettings::read(&mut reader, "info");
         reader.finish()?;
-        match (provider, database, server, log) {
-            (Some(provider), Some(database), Some(server), Some(log)) => Ok(Self {
-                library: Settings { provider, database },
-                server,
-                log,
-            }),
+        match (provider, database, admission, server, log) {
+            (Some(provider), Some(database), Some(admission), Some(server), Some(log)) => {
+                Ok(Self {
+                    library: Settings {
+                        provider,
+                        database,
+                        admission,
+                    },
+                    server,
+                    log,
+                })
+            }
             _ => Err(SettingsError::default()),
         }
     }
@@ -293,14 +301,12 @@ mod tests {
             ("VESTIBULE_ADMIN_TOKEN", "0123456789abcde"),
             ("VESTIBULE_ACCESS_LOG", "1.5"),
             ("VESTIBULE_GRPC_LISTEN", "127.0.0.1:1"),
-            ("VESTIBULE_TRUSTED_PROXIES", "10.0.0.0/8"),
         ])
         .unwrap_err();
         assert_eq!(
             problems,
             [
                 "VESTIBULE_GRPC_LISTEN",
-                "VESTIBULE_TRUSTED_PROXIES",
                 "VESTIBULE_LISTEN",
                 "VESTIBULE_ADMIN_LISTEN",
                 "VESTIBULE_ADMIN_HOSTS",

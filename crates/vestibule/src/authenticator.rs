@@ -1,11 +1,12 @@
 //! The workflow from the `Authorization` header to a [`Principal`], in the order of the contract.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use http::HeaderMap;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::{
+    admission::Admission,
     bearer::BearerToken,
     error::{Reason, Refusal, RefusedCaller},
     http::RequestId,
@@ -18,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Authenticator {
     verifier: CachedVerifier,
+    admission: Arc<Admission>,
     resolver: Arc<Resolver>,
     activity: ActivityLog,
     measures: Measures,
@@ -35,11 +37,13 @@ struct Measures {
 impl Authenticator {
     pub(crate) fn new(
         verifier: CachedVerifier,
+        admission: Arc<Admission>,
         resolver: Arc<Resolver>,
         activity: ActivityLog,
     ) -> Self {
         Self {
             verifier,
+            admission,
             resolver,
             activity,
             measures: Measures::new(),
@@ -53,7 +57,7 @@ impl Authenticator {
     /// A [`Refusal`]; its reason is [`Reason::MissingToken`] only where there was no
     /// `Authorization` header at all. Answer it with [`Problem`](crate::http::Problem).
     pub async fn validate_token(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
-        self.authenticate(headers, RequestId::generate).await
+        self.authenticate(headers, None, RequestId::generate).await
     }
 
     /// Verifies a token, or finds that the same token was verified within `TOKEN_CACHE_TTL`.
@@ -98,10 +102,12 @@ impl Authenticator {
         }
     }
 
-    /// [`Authenticator::validate_token`] for a request that has a name already.
+    /// [`Authenticator::validate_token`] for a request that has a name already, and came over a
+    /// connection from `peer`.
     pub(crate) async fn authenticate(
         &self,
         headers: &HeaderMap,
+        peer: Option<IpAddr>,
         request_id: impl Fn() -> RequestId,
     ) -> Result<Principal, Refusal> {
         let started = Instant::now();
@@ -109,7 +115,8 @@ impl Authenticator {
         let mut outcome = CacheOutcome::Miss;
         let result = async {
             let bearer = BearerToken::from_headers(headers)?.ok_or(Reason::MissingToken)?;
-            let verification = self.verifier.cached_verify_token(&bearer).await?;
+            let source = self.admission.source(peer, headers);
+            let verification = self.verifier.verify_from(&bearer, source).await?;
             outcome = verification.outcome;
             let token = verification.token;
             class = Some(token.class());

@@ -38,6 +38,7 @@
 //!
 //! `examples/notes` in the repository is a whole one; the README tells how to run the server.
 
+mod admission;
 pub mod bearer;
 pub mod token;
 

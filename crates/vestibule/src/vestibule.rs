@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    admission::Admission,
     authenticator::Authenticator,
     clock::{SharedClock, SystemClock},
     error::OutageStatus,
@@ -303,7 +304,9 @@ impl VestibuleBuilder {
         let Settings {
             provider: settings,
             database,
+            admission,
         } = settings;
+        let admission = Arc::new(Admission::new(&admission));
         // Before anything is made: it may find a setting that cannot be used.
         let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
         let directory = Directory::open(&database, Arc::clone(&clock)).await?;
@@ -341,7 +344,8 @@ impl VestibuleBuilder {
             Arc::clone(&keys) as _,
             Arc::clone(&local) as _,
         );
-        let verifier = CachedVerifier::new(
+        let verifier = CachedVerifier::behind(
+            Arc::clone(&admission),
             verifier,
             settings.token_cache_size,
             settings.token_cache_ttl,
@@ -366,7 +370,12 @@ impl VestibuleBuilder {
         };
         keys.warm_up().await;
         Ok(Vestibule(Arc::new(Inner {
-            authenticator: Authenticator::new(verifier.clone(), resolver, activity.clone()),
+            authenticator: Authenticator::new(
+                verifier.clone(),
+                admission,
+                resolver,
+                activity.clone(),
+            ),
             authress: Authress::new(api, verifier, Arc::clone(&clock)),
             database,
             clock,

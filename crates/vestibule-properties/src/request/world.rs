@@ -15,7 +15,7 @@ use tokio::{
 use vestibule::{
     Clock as _, Settings, Timestamp, Vestibule,
     clock::ManualClock,
-    settings::{DatabaseSettings, ProviderSettings, SettingsReader},
+    settings::{AdmissionSettings, DatabaseSettings, ProviderSettings, SettingsReader},
     store::Directory,
     tenancy::TenantSpaces,
 };
@@ -82,6 +82,7 @@ async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
     let settings = Settings {
         provider: ProviderSettings::read(&mut reader).expect("sound settings"),
         database: DatabaseSettings::read(&mut reader).expect("sound settings"),
+        admission: AdmissionSettings::read(&mut reader).expect("sound settings"),
     };
     let shared = Arc::new(clock);
     let accounts = Directory::migrate(&settings.database, shared.clone())

@@ -2,12 +2,13 @@
 
 use std::{
     fmt,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use axum::extract::MatchedPath;
-use http::{HeaderMap, Method};
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::{Extensions, HeaderMap, Method};
 use serde::{Serialize, Serializer};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -51,17 +52,22 @@ impl Serialize for RequestId {
 pub(crate) struct RequestContext {
     pub(crate) vestibule: Vestibule,
     scope: Arc<SessionScope>,
+    /// The other end of the connection, where the server says so.
+    peer: Option<IpAddr>,
     principal: OnceCell<Result<Principal, Refusal>>,
     /// Most requests succeed and are never named: the id is made when first asked for.
     request_id: OnceLock<RequestId>,
 }
 
 impl RequestContext {
-    pub(crate) fn new(vestibule: Vestibule) -> Self {
+    pub(crate) fn new(vestibule: Vestibule, extensions: &Extensions) -> Self {
         let scope = vestibule.new_scope();
         Self {
             vestibule,
             scope,
+            peer: extensions
+                .get::<ConnectInfo<SocketAddr>>()
+                .map(|ConnectInfo(address)| address.ip()),
             principal: OnceCell::new(),
             request_id: OnceLock::new(),
         }
@@ -72,7 +78,7 @@ impl RequestContext {
         let authenticate = || async {
             let authenticator = self.vestibule.authenticator();
             let principal = authenticator
-                .authenticate(headers, || self.request_id())
+                .authenticate(headers, self.peer, || self.request_id())
                 .await?;
             Ok(principal.within(Arc::clone(&self.scope)))
         };

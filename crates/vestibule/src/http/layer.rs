@@ -101,7 +101,10 @@ where
             let handler = self.inner.call(request);
             return Box::pin(async move { handler.await.map(IntoResponse::into_response) });
         }
-        let context = Arc::new(RequestContext::new(self.layer.vestibule.clone()));
+        let context = Arc::new(RequestContext::new(
+            self.layer.vestibule.clone(),
+            request.extensions(),
+        ));
         let observed = self.layer.observer.clone().map(|observer| Observed {
             observer,
             began: Instant::now(),

@@ -18,6 +18,9 @@
 //! A middleware outside of it that turns a success into a failure does so after the commit.
 //! Where a request passes through several layers of one [`Vestibule`](crate::Vestibule), the
 //! outermost counts and the others do nothing.
+//!
+//! `TOKEN_REFUSAL_LIMIT` needs to know where a request comes from: serve the router with
+//! `into_make_service_with_connect_info::<SocketAddr>()`. Without it nobody is limited.
 
 mod context;
 mod extract;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::{Caller, PrincipalKind, UserWithAccount, resolver::Resolver, user::profile_of};
 use crate::{
+    clock::Timestamp,
     error::{Reason, Refusal},
-    provider::{AuthressUser, Found},
+    provider::{AuthressUser, Dated, Found},
     settings::Provisioning,
     store::{Account, NewUser, Status},
     token::VerifiedToken,
@@ -27,19 +28,24 @@ impl Resolver {
         if let Some(caller) = self.local.user(token.subject()).await? {
             return Ok(caller);
         }
-        let account = match self.vouched_account(token).await {
+        let mut as_of = self.clock.now();
+        let account = match self.vouched_account(token, &mut as_of).await {
             Ok(account) => account,
             Err(refusal) => {
-                self.remembered
-                    .remember(token, refusal.reason, self.clock.now());
+                self.remembered.remember(token, refusal.reason, as_of);
                 return Err(refusal);
             }
         };
         self.create_user(token, profile, account).await
     }
 
-    /// The account whose tenant vouches for this person.
-    async fn vouched_account(&self, token: &VerifiedToken) -> Result<Account, Refusal> {
+    /// The account whose tenant vouches for this person. `as_of` becomes the moment of the oldest
+    /// answer that went into the decision.
+    async fn vouched_account(
+        &self,
+        token: &VerifiedToken,
+        as_of: &mut Timestamp,
+    ) -> Result<Account, Refusal> {
         if self.policy.provisioning == Provisioning::Off {
             return Err(Reason::ProvisioningOff.into());
         }
@@ -49,8 +55,17 @@ impl Resolver {
             _ => return Err(Reason::SeveralTenants.into()),
         };
         let tenant = match self.tenants.get(candidate).await {
-            Ok(Found::Present(tenant)) => tenant,
-            Ok(Found::Gone) => return Err(Reason::UnknownTenant.into()),
+            Ok(Dated {
+                found: Found::Present(tenant),
+                ..
+            }) => tenant,
+            Ok(Dated {
+                found: Found::Gone,
+                asked_at,
+            }) => {
+                *as_of = asked_at.min(*as_of);
+                return Err(Reason::UnknownTenant.into());
+            }
             Err(_) => return Err(Reason::ProviderUnavailable.into()),
         };
         // A tenant that names its connection vouches only for those who signed in through it:

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::{Caller, Principal, resolver::Resolver};
 use crate::{
+    clock::Timestamp,
     error::{Reason, Refusal},
-    provider::{AuthressUser, Found},
+    provider::{AuthressUser, Dated, Found},
     store::Profile,
     token::VerifiedToken,
 };
@@ -18,8 +19,14 @@ impl Resolver {
     pub(crate) async fn user(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
         self.remembered.check(token, self.clock.now())?;
         let profile = match self.users.get(token.subject()).await {
-            Ok(Found::Present(profile)) => profile,
-            Ok(Found::Gone) => return Err(self.gone(token).await),
+            Ok(Dated {
+                found: Found::Present(profile),
+                ..
+            }) => profile,
+            Ok(Dated {
+                found: Found::Gone,
+                asked_at,
+            }) => return Err(self.gone(token, asked_at).await),
             Err(_) => return Err(self.undecided(token).await),
         };
         let known = self.local.user(token.subject()).await?;
@@ -78,11 +85,10 @@ impl Resolver {
         })
     }
 
-    /// Authress says that the user no longer exists.
-    async fn gone(&self, token: &VerifiedToken) -> Refusal {
+    /// Authress says that the user no longer exists, or said so when it was asked last.
+    async fn gone(&self, token: &VerifiedToken, asked_at: Timestamp) -> Refusal {
         let refusal = self.with_local_caller(token, Reason::UnknownUser).await;
-        self.remembered
-            .remember(token, refusal.reason, self.clock.now());
+        self.remembered.remember(token, refusal.reason, asked_at);
         refusal
     }
 

@@ -167,7 +167,8 @@ impl KeySets {
             .set
             .get(&*source.clock, |urgency| source.fetch(id, urgency))
             .await
-            .map_err(unavailable)?;
+            .map_err(unavailable)?
+            .value;
         match set.and_then(|set| set.get(kid)) {
             Some(key) => Ok(key),
             None => slot.find_fresher(id, kid, started, source).await,
@@ -182,6 +183,15 @@ impl KeySource for KeySets {
         kid: &'a str,
     ) -> BoxFuture<'a, Result<VerifyingKey, Reason>> {
         Box::pin(self.find(set, kid))
+    }
+
+    fn young_key(&self, set: &KeySetId, kid: &str) -> Option<VerifyingKey> {
+        let now = self.source.clock.now();
+        let held = match set {
+            KeySetId::Issuer(issuer) => self.issuers.get(issuer)?.set.young(now),
+            KeySetId::Client(client) => self.clients.get(client)?.set.young(now),
+        };
+        held.flatten()?.get(kid)
     }
 }
 
@@ -220,7 +230,7 @@ impl SetSlot {
                 Fresher::NotNow { why, .. } => return Err(why),
             };
             let number = flight.number();
-            let set = flight.outcome().await.map_err(unavailable)?;
+            let set = flight.outcome().await.map_err(unavailable)?.value;
             if let Some(key) = set.and_then(|set| set.get(kid)) {
                 return Ok(key);
             }

@@ -8,7 +8,7 @@ pub use self::answers::{AuthressClient, AuthressTenant, AuthressUser, Found, Pro
 pub use self::authress::AuthressApi;
 pub use self::client::{Authress, Clients, Tenants, Users};
 pub use self::key_sets::KeySets;
-pub(crate) use self::profiles::{TenantCache, UserCache};
+pub(crate) use self::profiles::{Dated, TenantCache, UserCache};
 
 mod authress;
 mod budget;

@@ -36,6 +36,14 @@ const GONE_MAX_AGE: Duration = Duration::from_secs(10);
 /// longer; nobody waits for it before twice its soft age.
 const BACKGROUND_FETCHES: usize = 64;
 
+/// What the provider said, and when it was asked: a conclusion that is remembered counts its age
+/// from there, else two memories would add up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dated<T> {
+    pub(crate) found: Found<T>,
+    pub(crate) asked_at: Timestamp,
+}
+
 /// Users by subject. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct UserCache(Arc<Users>);
@@ -93,15 +101,16 @@ impl UserCache {
     ///
     /// # Errors
     /// The provider could not be asked and nothing usable is kept.
-    pub(crate) async fn get(&self, subject: &str) -> Result<Found<AuthressUser>, ProviderError> {
-        if !is_possible_id(subject) {
-            return Ok(Found::Gone);
-        }
+    pub(crate) async fn get(&self, subject: &str) -> Result<Dated<AuthressUser>, ProviderError> {
         let users = &self.0;
+        if !is_possible_id(subject) {
+            return Ok(Dated::gone(users.clock.now()));
+        }
         let slot = slot_of(&users.slots, subject);
         slot.recall(|| users.recall(subject)).await;
         slot.get(&*users.clock, |urgency| users.fetch(subject, urgency))
             .await
+            .map(Dated::from)
     }
 
     /// Waits until what is to be kept is written, for a few seconds at most.
@@ -176,14 +185,15 @@ impl TenantCache {
     ///
     /// # Errors
     /// The provider could not be asked and nothing usable is remembered.
-    pub(crate) async fn get(&self, tenant: &str) -> Result<Found<AuthressTenant>, ProviderError> {
-        if !is_possible_id(tenant) {
-            return Ok(Found::Gone);
-        }
+    pub(crate) async fn get(&self, tenant: &str) -> Result<Dated<AuthressTenant>, ProviderError> {
         let tenants = &self.0;
+        if !is_possible_id(tenant) {
+            return Ok(Dated::gone(tenants.clock.now()));
+        }
         let slot = slot_of(&tenants.slots, tenant);
         slot.get(&*tenants.clock, |_| Some(tenants.fetch(tenant)))
             .await
+            .map(Dated::from)
     }
 }
 
@@ -196,6 +206,24 @@ impl Tenants {
             let found = tenants.provider.tenant(&tenant).await?;
             Ok(fetched(found, began, tenants.ages))
         })
+    }
+}
+
+impl<T> Dated<T> {
+    fn gone(now: Timestamp) -> Self {
+        Self {
+            found: Found::Gone,
+            asked_at: now,
+        }
+    }
+}
+
+impl<T> From<Fetched<Found<T>>> for Dated<T> {
+    fn from(fetched: Fetched<Found<T>>) -> Self {
+        Self {
+            found: fetched.value,
+            asked_at: fetched.fetched_at,
+        }
     }
 }
 

@@ -74,7 +74,7 @@ struct Failure {
     error: ProviderError,
 }
 
-type Outcome<T> = Result<T, ProviderError>;
+type Outcome<T> = Result<Fetched<T>, ProviderError>;
 
 /// A fetch under way, to wait for.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
         self: &Arc<Self>,
         clock: &dyn Clock,
         fetch: impl Fn(Urgency) -> Option<Fetch<T>>,
-    ) -> Result<T, ProviderError> {
+    ) -> Outcome<T> {
         let flight = {
             let mut state = self.lock();
             let now = clock.now();
@@ -179,8 +179,8 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
             }
         };
         match flight.outcome().await {
-            Ok(value) => Ok(value),
-            Err(error) => self.usable(clock.now()).ok_or(error),
+            Ok(fetched) => Ok(fetched),
+            Err(error) => self.lock().usable(clock.now()).ok_or(error),
         }
     }
 
@@ -228,7 +228,16 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
 
     /// What is held, where it may be used at `now`.
     pub(super) fn usable(&self, now: Timestamp) -> Option<T> {
-        self.lock().usable(now)
+        self.lock().usable(now).map(|fetched| fetched.value)
+    }
+
+    /// What is held, where it is so young that it is not asked for again.
+    pub(super) fn young(&self, now: Timestamp) -> Option<T> {
+        let state = self.lock();
+        let held = state.held.as_ref()?;
+        let age = refresh::age(held.fetched_at, now)?;
+        let young = age < held.ages.soft && held.ages.usable(age);
+        young.then(|| held.value.clone())
     }
 
     /// Looks at what was kept before this process began; once, and only where nothing is held.
@@ -276,10 +285,10 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
 }
 
 impl<T: Clone> State<T> {
-    fn usable(&self, now: Timestamp) -> Option<T> {
+    fn usable(&self, now: Timestamp) -> Option<Fetched<T>> {
         let held = self.held.as_ref()?;
         let age = refresh::age(held.fetched_at, now)?;
-        held.ages.usable(age).then(|| held.value.clone())
+        held.ages.usable(age).then(|| held.clone())
     }
 
     fn standing(&self, now: Timestamp) -> Standing {
@@ -345,11 +354,10 @@ impl<T: Clone> Landing<T> {
             state.flight = None;
             match result {
                 Ok(fetched) => {
-                    let value = fetched.value.clone();
-                    state.held = Some(fetched);
+                    state.held = Some(fetched.clone());
                     state.confirmed = self.number;
                     state.failure = None;
-                    Ok(value)
+                    Ok(fetched)
                 }
                 Err(error) => {
                     // A call that was never made says nothing about the provider.

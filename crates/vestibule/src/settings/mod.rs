@@ -3,6 +3,7 @@
 //!
 //! A command reads only the sections that it uses: [`ProviderSettings`], [`DatabaseSettings`].
 
+mod admission;
 mod database;
 mod names;
 mod postgres;
@@ -12,6 +13,7 @@ mod reader;
 mod tests;
 mod url;
 
+pub use self::admission::{AdmissionSettings, Network, NetworkError};
 pub use self::database::{DatabaseLocation, DatabaseSettings, SqliteSettings, Tenancy};
 pub use self::names::{RESERVED, SETTINGS, Setting};
 pub use self::postgres::{BindingKey, PostgresLogins, PostgresSettings, PostgresUrl};
@@ -25,6 +27,8 @@ pub struct Settings {
     pub provider: ProviderSettings,
     /// The database and how accounts are kept apart in it.
     pub database: DatabaseSettings,
+    /// Limits on what strangers may make us do.
+    pub admission: AdmissionSettings,
 }
 
 impl Settings {
@@ -36,16 +40,21 @@ impl Settings {
         Self::read(SettingsReader::from_env())
     }
 
-    /// Reads both sections from `reader`.
+    /// Reads all sections from `reader`.
     ///
     /// # Errors
     /// All problems together.
     pub fn read(mut reader: SettingsReader) -> Result<Self, SettingsError> {
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
+        let admission = AdmissionSettings::read(&mut reader);
         reader.finish()?;
-        match (provider, database) {
-            (Some(provider), Some(database)) => Ok(Self { provider, database }),
+        match (provider, database, admission) {
+            (Some(provider), Some(database), Some(admission)) => Ok(Self {
+                provider,
+                database,
+                admission,
+            }),
             _ => Err(SettingsError::default()),
         }
     }

@@ -143,6 +143,12 @@ pub const SETTINGS: &[Setting] = &[
         "largest `exp` − `iat`, in seconds; the leeway is added",
     ),
     open(
+        "TOKEN_REFUSAL_LIMIT",
+        "0: no limit",
+        "refused tokens per second and source address (IPv6: /64); past it, and ten seconds' worth \
+         at once, new tokens from there are answered 429",
+    ),
+    open(
         "USER_CACHE_TTL",
         "60",
         "age in seconds at which a fetched user is fetched again",
@@ -175,6 +181,11 @@ pub const SETTINGS: &[Setting] = &[
     secret("PROVIDER_PROXY", "none", "proxy for calls to Authress"),
     open("VESTIBULE_LISTEN", "127.0.0.1:8080", "public API"),
     open(
+        "VESTIBULE_TRUSTED_PROXIES",
+        "empty",
+        "networks whose `X-Forwarded-For` says where a request comes from, comma-separated",
+    ),
+    open(
         "VESTIBULE_ADMIN_LISTEN",
         "127.0.0.1:9090",
         "metrics and admin API",
@@ -203,7 +214,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Settings that other versions or databases know; accepted in a file, so that one file serves.
-pub const RESERVED: &[&str] = &["VESTIBULE_GRPC_LISTEN", "VESTIBULE_TRUSTED_PROXIES"];
+pub const RESERVED: &[&str] = &["VESTIBULE_GRPC_LISTEN"];
 
 /// Whether `name`, in upper case, is a setting or the file form of a secret.
 pub(crate) fn is_known(name: &str) -> bool {

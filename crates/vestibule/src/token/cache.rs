@@ -81,6 +81,11 @@ impl TokenCache {
         self.refresh_gauge();
     }
 
+    /// Forgets a token.
+    pub(super) fn forget(&self, digest: &TokenDigest) {
+        self.entries.remove(digest);
+    }
+
     /// Shows how many tokens are kept.
     pub(super) fn refresh_gauge(&self) {
         self.size.set(self.len() as f64);

@@ -6,15 +6,24 @@ use futures_util::FutureExt as _;
 use metrics::Counter;
 use zeroize::Zeroizing;
 
-use super::{TokenDigest, VerifiedToken, Verifier, cache::TokenCache};
-use crate::{bearer::BearerToken, clock::SharedClock, error::Reason, flights::Flights};
+use super::{TokenDigest, VerifiedToken, Verifier, cache::TokenCache, refused::RefusedTokens};
+use crate::{
+    admission::{Admission, Source},
+    bearer::BearerToken,
+    clock::SharedClock,
+    error::Reason,
+    flights::Flights,
+    settings::AdmissionSettings,
+};
 
-/// Verifies tokens, and remembers those that it accepted. Cheap to clone; clones share the memory.
+/// Verifies tokens, and remembers what it found. Cheap to clone; clones share the memory.
 ///
+/// - What is remembered are facts, not verdicts: which key made the signature, and what was
+///   signed. Every use asks again whether the key counts and whether it is time.
 /// - A token is verified again at the latest after the time to live, and an entry is never used
 ///   past the token's `exp`.
 /// - Requests that bring the same token at the same time share one verification.
-/// - Refusals are not remembered.
+/// - Refusals that nothing can turn are remembered for a while, apart from what was accepted.
 /// - Neither tokens nor parts of them are kept, only their SHA-256.
 ///
 /// The handles of its metrics are taken when it is made: install the recorder before.
@@ -45,10 +54,18 @@ pub enum CacheOutcome {
 struct Inner {
     verifier: Arc<Verifier>,
     /// None: nothing is remembered, and every request's token is verified.
-    cache: Option<Arc<TokenCache>>,
+    memory: Option<Arc<Memory>>,
     flights: Flights<TokenDigest, Result<VerifiedToken, Reason>>,
+    admission: Arc<Admission>,
     clock: SharedClock,
     counters: Counters,
+}
+
+/// Two, so that what is refused pushes out nothing that is accepted.
+#[derive(Debug)]
+struct Memory {
+    accepted: TokenCache,
+    refused: RefusedTokens,
 }
 
 struct Counters {
@@ -60,10 +77,27 @@ impl CachedVerifier {
     /// Remembers at most `size` tokens (`TOKEN_CACHE_SIZE`) for at most `ttl` each
     /// (`TOKEN_CACHE_TTL`); where either is zero, none.
     pub fn new(verifier: Verifier, size: usize, ttl: Duration, clock: SharedClock) -> Self {
+        let unlimited = Admission::new(&AdmissionSettings::default());
+        Self::behind(Arc::new(unlimited), verifier, size, ttl, clock)
+    }
+
+    /// [`CachedVerifier::new`], where `admission` decides which new tokens are looked at.
+    pub(crate) fn behind(
+        admission: Arc<Admission>,
+        verifier: Verifier,
+        size: usize,
+        ttl: Duration,
+        clock: SharedClock,
+    ) -> Self {
+        let memory = TokenCache::new(size, ttl).map(|accepted| Memory {
+            accepted,
+            refused: RefusedTokens::new(),
+        });
         Self(Arc::new(Inner {
             verifier: Arc::new(verifier),
-            cache: TokenCache::new(size, ttl).map(Arc::new),
+            memory: memory.map(Arc::new),
             flights: Flights::new(|| Err(Reason::Internal)),
+            admission,
             clock,
             counters: Counters {
                 hits: metrics::counter!("vestibule_token_cache_hits_total"),
@@ -79,7 +113,7 @@ impl CachedVerifier {
 
     /// How many tokens are remembered; never more than the size.
     pub fn len(&self) -> usize {
-        self.0.cache.as_ref().map_or(0, |cache| cache.len())
+        self.0.memory.as_ref().map_or(0, |it| it.accepted.len())
     }
 
     /// Whether no token is remembered.
@@ -89,9 +123,15 @@ impl CachedVerifier {
 
     /// Sets `vestibule_token_cache_entries` to what is true now.
     pub(crate) fn refresh_gauges(&self) {
-        if let Some(cache) = &self.0.cache {
-            cache.refresh_gauge();
+        if let Some(memory) = &self.0.memory {
+            memory.accepted.refresh_gauge();
         }
+    }
+
+    /// How many refusals are remembered.
+    #[cfg(test)]
+    pub(super) fn refused(&self) -> usize {
+        self.0.memory.as_ref().map_or(0, |it| it.refused.len())
     }
 
     /// How many verifications are under way.
@@ -106,18 +146,24 @@ impl CachedVerifier {
     ///
     /// # Errors
     ///
-    /// As [`Verifier::verify`]; also [`Reason::Internal`] where a verification panicked.
+    /// As [`Verifier::verify`]; also [`Reason::Internal`] where a verification panicked, and
+    /// [`Reason::VerifierBusy`] where too many wait.
     pub async fn cached_verify_token(
         &self,
         token: &BearerToken<'_>,
     ) -> Result<Verification, Reason> {
+        self.verify_from(token, None).await
+    }
+
+    /// [`CachedVerifier::cached_verify_token`] for a token that came from `source`.
+    pub(crate) async fn verify_from(
+        &self,
+        token: &BearerToken<'_>,
+        source: Option<Source>,
+    ) -> Result<Verification, Reason> {
         let inner = &*self.0;
         let digest = TokenDigest::of(token);
-        let remembered = inner
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.get(&digest, inner.clock.now()));
-        if let Some(token) = remembered {
+        if let Some(token) = self.remembered(&digest).await? {
             inner.counters.hits.increment(1);
             return Ok(Verification {
                 token,
@@ -125,11 +171,17 @@ impl CachedVerifier {
                 outcome: CacheOutcome::Hit,
             });
         }
+        if let Some(reason) = self.remembered_refusal(&digest) {
+            return Err(reason);
+        }
+        inner.admission.check(source)?;
         inner.counters.misses.increment(1);
         let flight = inner
             .flights
-            .join(digest, || self.verification(digest, token).boxed());
-        let token = flight.await?;
+            .join(digest, || self.verification(digest, token, source).boxed());
+        let token = flight
+            .await
+            .inspect_err(|reason| inner.admission.note_refused(source, *reason))?;
         // It may have taken as long as a call to the provider.
         let policy = inner.verifier.policy();
         policy.require_unexpired(token.expires_at(), inner.clock.now())?;
@@ -140,27 +192,90 @@ impl CachedVerifier {
         })
     }
 
+    /// What is remembered of a token are facts: this key signed these claims. Whether it may come
+    /// in is asked anew: whether it is time, and whether the key is still in its set.
+    async fn remembered(&self, digest: &TokenDigest) -> Result<Option<VerifiedToken>, Reason> {
+        let inner = &*self.0;
+        let Some(memory) = &inner.memory else {
+            return Ok(None);
+        };
+        let now = inner.clock.now();
+        let Some(token) = memory.accepted.get(digest, now) else {
+            return Ok(None);
+        };
+        match token.proof().stands(inner.verifier.keys()).await {
+            Ok(true) => {}
+            // Another key has the name now; it may have signed this token too, or not.
+            Ok(false) => {
+                memory.accepted.forget(digest);
+                return Ok(None);
+            }
+            Err(reason) => {
+                if reason == Reason::UnknownKey {
+                    memory.accepted.forget(digest);
+                }
+                return Err(reason);
+            }
+        }
+        let policy = inner.verifier.policy();
+        policy.require_begun(token.valid_from(), now)?;
+        Ok(Some(token))
+    }
+
+    fn remembered_refusal(&self, digest: &TokenDigest) -> Option<Reason> {
+        let inner = &*self.0;
+        let (keys, policy) = (inner.verifier.keys(), inner.verifier.policy());
+        let refused = &inner.memory.as_ref()?.refused;
+        refused.get(digest, keys, policy, inner.clock.now())
+    }
+
     /// One verification, on behalf of all who wait for it. It outlives the request that started
     /// it, so it has a copy of the token, wiped at its end.
     pub(super) fn verification(
         &self,
         digest: TokenDigest,
         token: &BearerToken<'_>,
+        source: Option<Source>,
     ) -> impl Future<Output = Result<VerifiedToken, Reason>> + Send + 'static {
         let verifier = Arc::clone(&self.0.verifier);
-        let cache = self.0.cache.clone();
+        let admission = Arc::clone(&self.0.admission);
+        let memory = self.0.memory.clone();
         let now = self.0.clock.now();
         let copy = Zeroizing::new(token.as_str().to_owned());
         async move {
             // Somebody's verification may have ended after this request had looked.
-            if let Some(token) = cache.as_ref().and_then(|cache| cache.get(&digest, now)) {
+            let memory = memory.as_deref();
+            if let Some(token) = memory.and_then(|memory| memory.accepted.get(&digest, now))
+                && token.proof().stands_surely(verifier.keys())
+            {
                 return Ok(token);
             }
-            let token = verifier.verify(&BearerToken::parse(&copy)?, now).await?;
-            if let Some(cache) = cache {
-                cache.insert(digest, token.clone(), now);
+            let token = BearerToken::parse(&copy)?;
+            let verified = match verifier.candidate(&token).await {
+                Ok(candidate) => {
+                    // Not before there is a key: nobody waits for the network and holds a turn.
+                    let turn = admission.turn(source).await?;
+                    let verified = verifier.prove(candidate, now);
+                    drop(turn);
+                    verified
+                }
+                Err(refused) => Err(refused),
+            };
+            match verified {
+                Ok(token) => {
+                    if let Some(memory) = memory {
+                        memory.accepted.insert(digest, token.clone(), now);
+                    }
+                    Ok(token)
+                }
+                Err(refused) => {
+                    let reason = refused.reason;
+                    if let Some(memory) = memory {
+                        memory.refused.insert(digest, refused, now);
+                    }
+                    Err(reason)
+                }
             }
-            Ok(token)
         }
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `verifier` is this line, step by step; `policy` holds every rule about claims, and is where a
-//! new one goes; `cached_verifier` remembers the answers.
+//! new one goes; `cached_verifier` remembers what was proven, and asks at every use whether the key
+//! still counts and whether it is time; `refused` remembers what can never be accepted.
 
 mod cache;
 mod cached_verifier;
@@ -19,6 +20,8 @@ mod issuer;
 mod json;
 mod key_set;
 mod policy;
+mod proof;
+mod refused;
 mod signature;
 mod unverified;
 mod verifier;
@@ -36,6 +39,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 
+use self::proof::Proof;
 pub use self::{
     cached_verifier::{CacheOutcome, CachedVerifier, Verification},
     digest::TokenDigest,
@@ -75,6 +79,12 @@ pub trait KeySource: Send + Sync + fmt::Debug + 'static {
         set: &'a KeySetId,
         kid: &'a str,
     ) -> BoxFuture<'a, Result<VerifyingKey, Reason>>;
+
+    /// The key, where the set is held and so young that nobody has to be asked: what every use of
+    /// a remembered token asks. None says nothing about the key; [`KeySource::key`] does.
+    fn young_key(&self, _set: &KeySetId, _kid: &str) -> Option<VerifyingKey> {
+        None
+    }
 }
 
 /// An Ed25519 public key, ready for use. Cheap to clone.
@@ -95,6 +105,7 @@ pub struct VerifiedToken(Arc<Proven>);
 #[derive(Debug)]
 struct Proven {
     facts: Facts,
+    proof: Proof,
     /// Whether somebody has come in with it.
     used: AtomicBool,
 }
@@ -110,14 +121,17 @@ pub(crate) struct Facts {
     pub(crate) tenant_candidates: Box<[Arc<str>]>,
     pub(crate) scopes: Arc<[Arc<str>]>,
     pub(crate) issued_at: Timestamp,
+    /// The later of `iat` and `nbf`.
+    pub(crate) valid_from: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
 
 impl VerifiedToken {
     /// Private to this module's children: the verifier is the only caller.
-    fn new(facts: Facts) -> Self {
+    fn new(facts: Facts, proof: Proof) -> Self {
         Self(Arc::new(Proven {
             facts,
+            proof,
             used: AtomicBool::new(false),
         }))
     }
@@ -126,6 +140,14 @@ impl VerifiedToken {
     pub(crate) fn first_use(&self) -> bool {
         // Looked at before it is written: a hit writes to no shared memory.
         !self.0.used.load(Ordering::Relaxed) && !self.0.used.swap(true, Ordering::Relaxed)
+    }
+
+    fn proof(&self) -> &Proof {
+        &self.0.proof
+    }
+
+    fn valid_from(&self) -> Timestamp {
+        self.0.facts.valid_from
     }
 
     /// Who signed it.

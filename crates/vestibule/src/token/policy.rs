@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    Facts, TokenClass, VerifiedToken,
+    Facts, TokenClass,
     claims::Claims,
     issuer::{Issuer, Issuers, is_named_like_a_client},
     unverified::SignedClaims,
@@ -39,6 +39,7 @@ pub struct TokenPolicy {
 
 struct Validity {
     issued_at: Timestamp,
+    valid_from: Timestamp,
     expires_at: Timestamp,
 }
 
@@ -64,16 +65,15 @@ impl TokenPolicy {
         issuer: Issuer,
         signed: &SignedClaims,
         now: Timestamp,
-    ) -> Result<VerifiedToken, Reason> {
+    ) -> Result<Facts, Reason> {
         let claims = signed.claims();
         let validity = self.validity(claims, now)?;
-        let facts = match issuer {
-            Issuer::Provider { issuer } => self.user(issuer, claims, validity)?,
+        match issuer {
+            Issuer::Provider { issuer } => self.user(issuer, claims, validity),
             Issuer::Client { issuer, client_id } => {
-                self.machine(issuer, client_id, claims, validity)?
+                self.machine(issuer, client_id, claims, validity)
             }
-        };
-        Ok(VerifiedToken::new(facts))
+        }
     }
 
     /// Refuses the client of our own access key.
@@ -97,6 +97,18 @@ impl TokenPolicy {
         Ok(())
     }
 
+    /// RFC 7519 §4.1.5, and the same for `iat`.
+    pub(super) fn require_begun(
+        &self,
+        valid_from: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Reason> {
+        if valid_from > now + self.leeway {
+            return Err(Reason::NotYetValid);
+        }
+        Ok(())
+    }
+
     fn validity(&self, claims: &Claims, now: Timestamp) -> Result<Validity, Reason> {
         let expires_at = claims.expires_at()?;
         let issued_at = claims.issued_at()?;
@@ -111,12 +123,11 @@ impl TokenPolicy {
         }
         // Issued in the future: `iat` decides whether a token is older than a cut-off, so nobody
         // may move it past one that is yet to come.
-        let latest = now + self.leeway;
-        if issued_at > latest || not_before.is_some_and(|moment| moment > latest) {
-            return Err(Reason::NotYetValid);
-        }
+        let valid_from = not_before.map_or(issued_at, |moment| moment.max(issued_at));
+        self.require_begun(valid_from, now)?;
         Ok(Validity {
             issued_at,
+            valid_from,
             expires_at,
         })
     }
@@ -163,6 +174,7 @@ impl TokenPolicy {
             tenant_candidates: self.tenant_candidates(claims)?,
             scopes: scopes(claims.scope()?.unwrap_or_default())?,
             issued_at: validity.issued_at,
+            valid_from: validity.valid_from,
             expires_at: validity.expires_at,
         })
     }
@@ -201,6 +213,7 @@ impl TokenPolicy {
             tenant_candidates: Box::default(),
             scopes: Arc::default(),
             issued_at: validity.issued_at,
+            valid_from: validity.valid_from,
             expires_at: validity.expires_at,
         })
     }

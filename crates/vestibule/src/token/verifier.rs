@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    KeySource, RegisteredClients, VerifiedToken, issuer::Issuer, policy::TokenPolicy,
+    KeySource, RegisteredClients, VerifiedToken,
+    issuer::Issuer,
+    policy::TokenPolicy,
+    proof::Proof,
+    refused::{Ground, Refused},
     unverified::UnverifiedToken,
 };
 use crate::{bearer::BearerToken, clock::Timestamp, error::Reason};
@@ -15,6 +19,13 @@ pub struct Verifier {
     policy: TokenPolicy,
     keys: Arc<dyn KeySource>,
     clients: Arc<dyn RegisteredClients>,
+}
+
+/// A token whose signature can be checked: there is a key for it. Nothing is proven.
+pub(super) struct Candidate<'t> {
+    unverified: UnverifiedToken<'t>,
+    issuer: Issuer,
+    proof: Proof,
 }
 
 impl Verifier {
@@ -37,6 +48,11 @@ impl Verifier {
         &self.policy
     }
 
+    /// Where keys come from.
+    pub(super) fn keys(&self) -> &dyn KeySource {
+        &*self.keys
+    }
+
     /// Verifies one token at the moment `now`.
     ///
     /// The order is that of cost and of trust: form, header and issuer cost nothing; only an
@@ -52,14 +68,74 @@ impl Verifier {
         token: &BearerToken<'_>,
         now: Timestamp,
     ) -> Result<VerifiedToken, Reason> {
+        let verified = match self.candidate(token).await {
+            Ok(candidate) => self.prove(candidate, now),
+            Err(refused) => Err(refused),
+        };
+        verified.map_err(|refused| refused.reason)
+    }
+
+    /// Everything before the signature: cheap, but for a call to the provider.
+    pub(super) async fn candidate<'t>(
+        &self,
+        token: &BearerToken<'t>,
+    ) -> Result<Candidate<'t>, Refused> {
+        let (unverified, issuer) = self.form(token).map_err(Refused::form)?;
+        self.admit(&issuer).await?;
+        let set = issuer.key_set();
+        let kid = unverified.header().kid();
+        let key = self.keys.key(&set, kid).await?;
+        let proof = Proof {
+            set,
+            kid: kid.into(),
+            key,
+        };
+        Ok(Candidate {
+            unverified,
+            issuer,
+            proof,
+        })
+    }
+
+    /// The signature, which is what costs, and the claims.
+    pub(super) fn prove(
+        &self,
+        candidate: Candidate<'_>,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, Refused> {
+        let Candidate {
+            unverified,
+            issuer,
+            proof,
+        } = candidate;
+        let signed = match unverified.proven_by(&proof.key) {
+            Ok(signed) => signed,
+            Err(reason) => {
+                return Err(Refused {
+                    reason,
+                    ground: Some(Ground::Signature(proof)),
+                });
+            }
+        };
+        match self.policy.accept(issuer, &signed, now) {
+            Ok(facts) => Ok(VerifiedToken::new(facts, proof)),
+            Err(reason) => {
+                let end = signed.claims().expires_at();
+                let ground = match (reason, end) {
+                    (Reason::Expired, Ok(end)) => Some(Ground::Expired(proof, end)),
+                    _ => None,
+                };
+                Err(Refused { reason, ground })
+            }
+        }
+    }
+
+    /// What the token alone decides, and the settings.
+    fn form<'t>(&self, token: &BearerToken<'t>) -> Result<(UnverifiedToken<'t>, Issuer), Reason> {
         let unverified = UnverifiedToken::read(token, &self.policy.tenant_claim)?;
         let issuer = self.policy.issuers.find(unverified.unverified_issuer()?)?;
         unverified.header().require_type(issuer.class())?;
-        self.admit(&issuer).await?;
-        let key_set = issuer.key_set();
-        let key = self.keys.key(&key_set, unverified.header().kid()).await?;
-        let signed = unverified.proven_by(&key)?;
-        self.policy.accept(issuer, &signed, now)
+        Ok((unverified, issuer))
     }
 
     /// Whether an issuer is worth a call to the provider: anyone can write the name of a client

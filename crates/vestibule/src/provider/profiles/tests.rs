@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     async fn name(&self) -> Result<Option<String>, ProviderError> {
-        Ok(match self.users.get(ADA).await? {
+        Ok(match self.users.get(ADA).await?.found {
             Found::Present(user) => user.name.clone(),
             Found::Gone => None,
         })
@@ -70,13 +70,17 @@ fn named(name: &str) -> Result<Option<String>, ProviderError> {
     Ok(Some(name.to_owned()))
 }
 
+fn found<T>(dated: Dated<T>) -> Found<T> {
+    dated.found
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_hundred_first_requests_make_one_call() {
     let it = Fixture::new();
     it.provider.delay(secs(1));
     let requests = (0..200).map(|_| {
         let users = it.users.clone();
-        tokio::spawn(async move { users.get(ADA).await })
+        tokio::spawn(async move { users.get(ADA).await.map(found) })
     });
     for request in requests.collect::<Vec<_>>() {
         assert_eq!(request.await.unwrap(), Ok(user(ADA, "Ada")));
@@ -89,10 +93,10 @@ async fn a_cancelled_request_neither_ends_the_fetch_nor_hangs_the_others() {
     let it = Fixture::new();
     it.provider.delay(secs(2));
     let users = it.users.clone();
-    let first = tokio::spawn(async move { users.get(ADA).await });
+    let first = tokio::spawn(async move { users.get(ADA).await.map(found) });
     it.settle().await;
     let users = it.users.clone();
-    let second = tokio::spawn(async move { users.get(ADA).await });
+    let second = tokio::spawn(async move { users.get(ADA).await.map(found) });
     it.settle().await;
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
@@ -155,7 +159,7 @@ async fn an_answer_that_ages_while_a_request_waits_is_not_used_after_its_end() {
     it.provider.delay(secs(5));
     it.pass(secs(3_598)).await;
     let users = it.users.clone();
-    let request = tokio::spawn(async move { users.get(ADA).await });
+    let request = tokio::spawn(async move { users.get(ADA).await.map(found) });
     it.settle().await;
     it.pass(secs(5)).await;
     assert_eq!(request.await.unwrap(), Err(ProviderError::Timeout));
@@ -224,13 +228,13 @@ async fn a_user_who_is_gone_is_refused_and_a_new_one_gets_in_soon() {
     it.pass(secs(60)).await;
     it.name().await.unwrap();
     it.settle().await;
-    assert_eq!(it.users.get(ADA).await, Ok(Found::Gone));
+    assert_eq!(it.users.get(ADA).await.map(found), Ok(Found::Gone));
     assert_eq!(it.provider.calls(), 2);
     it.users.flush().await;
     assert_eq!(it.store.len(), 0, "what was kept is forgotten");
 
     it.pass(secs(9)).await;
-    assert_eq!(it.users.get(ADA).await, Ok(Found::Gone));
+    assert_eq!(it.users.get(ADA).await.map(found), Ok(Found::Gone));
     assert_eq!(it.provider.calls(), 2, "believed for a while");
     it.provider.set_user(ADA, user(ADA, "Ada"));
     it.pass(secs(2)).await;
@@ -253,7 +257,7 @@ async fn a_ttl_of_zero_asks_every_time_and_falls_back_in_an_outage() {
     it.provider.recover();
     it.provider.set_user(ADA, Found::Gone);
     it.pass(secs(1)).await;
-    assert_eq!(it.users.get(ADA).await, Ok(Found::Gone));
+    assert_eq!(it.users.get(ADA).await.map(found), Ok(Found::Gone));
     it.provider.set_user(ADA, user(ADA, "Ada"));
     assert_eq!(it.name().await, named("Ada"));
 }
@@ -343,8 +347,8 @@ async fn impossible_ids_are_never_asked_for() {
     let tenants = TenantCache::over(&it.settings, it.provider.clone(), clock);
     let long = "x".repeat(257);
     for id in ["", ".", "..", "a\0b", "a\nb", long.as_str()] {
-        assert_eq!(it.users.get(id).await, Ok(Found::Gone), "{id:?}");
-        assert_eq!(tenants.get(id).await, Ok(Found::Gone), "{id:?}");
+        assert_eq!(it.users.get(id).await.map(found), Ok(Found::Gone), "{id:?}");
+        assert_eq!(tenants.get(id).await.map(found), Ok(Found::Gone), "{id:?}");
     }
     assert_eq!(it.provider.calls(), 0);
 }
@@ -354,11 +358,11 @@ async fn tenants_are_remembered_too() {
     let it = Fixture::new();
     let clock: SharedClock = Arc::new(it.clock.clone());
     let tenants = TenantCache::over(&it.settings, it.provider.clone(), clock);
-    assert_eq!(tenants.get("tenant_acme").await, Ok(Found::Gone));
+    assert_eq!(tenants.get("tenant_acme").await.map(found), Ok(Found::Gone));
     it.provider.set_tenant("tenant_acme");
     it.pass(secs(11)).await;
     for _ in 0..3 {
-        let found = tenants.get("tenant_acme").await.unwrap();
+        let found = tenants.get("tenant_acme").await.unwrap().found;
         assert!(matches!(found, Found::Present(tenant) if tenant.tenant_id == "tenant_acme"));
     }
     assert_eq!(it.provider.calls(), 2);
@@ -375,7 +379,7 @@ async fn refreshing_everybody_at_once_is_bounded() {
     it.provider.delay(secs(1));
     it.pass(secs(60)).await;
     for id in &ids {
-        assert_eq!(it.users.get(id).await, Ok(user(id, "A")));
+        assert_eq!(it.users.get(id).await.map(found), Ok(user(id, "A")));
     }
     it.settle().await;
     assert_eq!(it.provider.calls(), 200 + BACKGROUND_FETCHES);

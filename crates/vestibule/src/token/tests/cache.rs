@@ -16,12 +16,12 @@ use serde_json::json;
 
 use super::{
     memory::{Memory, TTL, digest, filler, numbered},
-    world::{Mint, NOW, NOW_SECS, STRANGERS_KEY},
+    world::{ISSUER, Mint, NOW, NOW_SECS, PROVIDER_KEY, STRANGERS_KEY},
 };
 use crate::{
     clock::Timestamp,
     error::Reason,
-    token::{CacheOutcome, cache::TokenCache},
+    token::{CacheOutcome, KeySetId, cache::TokenCache},
 };
 
 // --- remembering ---
@@ -52,7 +52,7 @@ fn the_whole_token_decides() {
 }
 
 #[test]
-fn refusals_are_not_remembered() {
+fn refusals_that_may_change_are_not_remembered() {
     let memory = Memory::new();
     let token = Mint::user().mint();
     memory.keys.down.store(true, SeqCst);
@@ -65,12 +65,51 @@ fn refusals_are_not_remembered() {
     }
     memory.keys.down.store(false, SeqCst);
     assert_eq!(memory.outcome(&token), CacheOutcome::Miss);
-    let forged = Mint::user().signed_by(STRANGERS_KEY).mint();
+    let early = Mint::user().claim("nbf", json!(NOW_SECS + 100)).mint();
+    let unknown = Mint::user().header("kid", json!("account2")).mint();
     for _ in 0..2 {
-        assert_eq!(memory.verify(&forged).unwrap_err(), Reason::BadSignature);
+        assert_eq!(memory.verify(&early).unwrap_err(), Reason::NotYetValid);
+        assert_eq!(memory.verify(&unknown).unwrap_err(), Reason::UnknownKey);
     }
-    assert_eq!(memory.keys.asked(), 6);
-    assert_eq!(memory.cached.len(), 1);
+    assert_eq!((memory.cached.len(), memory.cached.refused()), (1, 0));
+    let issuer = KeySetId::Issuer(ISSUER.into());
+    memory.keys.set(&issuer, "account2", Some(PROVIDER_KEY));
+    memory.clock.advance(Duration::from_secs(100));
+    assert!(memory.verify(&early).is_ok() && memory.verify(&unknown).is_ok());
+}
+
+#[test]
+fn lasting_refusals_are_remembered_apart() {
+    let memory = Memory::new();
+    let good = Mint::user().mint();
+    assert_eq!(memory.outcome(&good), CacheOutcome::Miss);
+    let forged = Mint::user().signed_by(STRANGERS_KEY).mint();
+    let late = Mint::user().claim("exp", json!(NOW_SECS - 40)).mint();
+    let asked = memory.keys.asked();
+    for _ in 0..3 {
+        assert_eq!(memory.verify(&forged).unwrap_err(), Reason::BadSignature);
+        assert_eq!(memory.verify(&late).unwrap_err(), Reason::Expired);
+        assert_eq!(memory.verify("a.b.c").unwrap_err(), Reason::BadBase64);
+    }
+    assert_eq!(memory.keys.asked() - asked, 2, "verified once each");
+    assert_eq!((memory.cached.len(), memory.cached.refused()), (1, 3));
+    // Garbage without end pushes out no token that was accepted, and fills no memory.
+    for number in 0..30_000 {
+        let garbage = format!("{number}.b.c");
+        memory.verify(&garbage).unwrap_err();
+    }
+    assert!(memory.cached.refused() <= 10_100);
+    assert_eq!(memory.outcome(&good), CacheOutcome::Hit);
+    // Not for ever, and not across a change of the key.
+    let asked = memory.keys.asked();
+    memory.verify(&forged).unwrap_err();
+    memory.clock.advance(Duration::from_secs(60));
+    memory.verify(&forged).unwrap_err();
+    assert!(memory.keys.asked() > asked);
+    let issuer = KeySetId::Issuer(ISSUER.into());
+    memory.keys.set(&issuer, "account1", Some(STRANGERS_KEY));
+    assert_eq!(memory.outcome(&forged), CacheOutcome::Miss);
+    assert_eq!(memory.verify(&good).unwrap_err(), Reason::BadSignature);
 }
 
 #[test]

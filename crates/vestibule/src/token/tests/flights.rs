@@ -58,7 +58,7 @@ async fn whoever_comes_just_too_late_to_share_finds_what_is_remembered() {
     let memory = Memory::new();
     let token = Mint::user().mint();
     let bearer = BearerToken::parse(&token).unwrap();
-    let late = memory.cached.verification(digest(&token), &bearer);
+    let late = memory.cached.verification(digest(&token), &bearer, None);
     memory.verify(&token).unwrap();
     assert_eq!(late.await.unwrap().subject(), "user_ada");
     assert_eq!(memory.keys.asked(), 1);

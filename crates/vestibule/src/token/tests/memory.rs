@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use serde_json::json;
 
-use super::world::{FakeKeys, Mint, NOW, World};
+use super::world::{FakeKeys, Mint, NOW, PROVIDER_KEY, World, signing_key};
 use crate::{
     bearer::BearerToken,
     clock::{ManualClock, Timestamp},
     error::Reason,
     token::{
-        CacheOutcome, CachedVerifier, Facts, TokenClass, TokenDigest, Verification, VerifiedToken,
+        CacheOutcome, CachedVerifier, Facts, KeySetId, TokenClass, TokenDigest, Verification,
+        VerifiedToken, VerifyingKey, proof::Proof,
     },
 };
 
@@ -86,7 +87,7 @@ pub(super) fn numbered(number: usize) -> String {
 
 /// A token that nobody signed, to fill caches with.
 pub(super) fn filler(subject: &str, expires_at: Timestamp) -> VerifiedToken {
-    VerifiedToken::new(Facts {
+    let facts = Facts {
         class: TokenClass::User,
         issuer: "https://auth.example.com".into(),
         subject: subject.into(),
@@ -95,8 +96,15 @@ pub(super) fn filler(subject: &str, expires_at: Timestamp) -> VerifiedToken {
         tenant_candidates: Box::default(),
         scopes: Arc::default(),
         issued_at: NOW,
+        valid_from: NOW,
         expires_at,
-    })
+    };
+    let proof = Proof {
+        set: KeySetId::Issuer(Arc::clone(&facts.issuer)),
+        kid: "account1".into(),
+        key: VerifyingKey::new(signing_key(PROVIDER_KEY).verifying_key()),
+    };
+    VerifiedToken::new(facts, proof)
 }
 
 pub(super) fn digest(text: &str) -> TokenDigest {

@@ -92,7 +92,7 @@ pub(super) fn settings() -> ProviderSettings {
 /// Key sets that count how often they are asked.
 #[derive(Debug)]
 pub(super) struct FakeKeys {
-    keys: HashMap<(KeySetId, &'static str), VerifyingKey>,
+    keys: Mutex<HashMap<(KeySetId, &'static str), VerifyingKey>>,
     asked: AtomicUsize,
     pub(super) down: AtomicBool,
     pub(super) panics: AtomicBool,
@@ -115,7 +115,7 @@ impl FakeKeys {
             ((client(OWN), "k1"), key(7)),
         ]);
         Self {
-            keys,
+            keys: Mutex::new(keys),
             asked: AtomicUsize::new(0),
             down: AtomicBool::new(false),
             panics: AtomicBool::new(false),
@@ -125,6 +125,27 @@ impl FakeKeys {
 
     pub(super) fn asked(&self) -> usize {
         self.asked.load(SeqCst)
+    }
+
+    fn find(&self, set: &KeySetId, kid: &str) -> Option<VerifyingKey> {
+        let keys = self.keys.lock().unwrap();
+        let found = keys
+            .iter()
+            .find(|((one, name), _)| one == set && *name == kid);
+        found.map(|(_, key)| Arc::clone(key))
+    }
+
+    /// Puts a key of this seed under the name, in place of what was there; none: takes it away.
+    pub(super) fn set(&self, set: &KeySetId, kid: &'static str, seed: Option<u8>) {
+        let place = (set.clone(), kid);
+        let mut keys = self.keys.lock().unwrap();
+        match seed {
+            Some(seed) => {
+                let key = VerifyingKey::new(signing_key(seed).verifying_key());
+                keys.insert(place, key);
+            }
+            None => drop(keys.remove(&place)),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -150,15 +171,15 @@ impl KeySource for FakeKeys {
             if self.down.load(SeqCst) {
                 return Err(Reason::ProviderUnavailable);
             }
-            let found = self
-                .keys
-                .iter()
-                .find(|((one, name), _)| one == set && *name == kid);
-            found
-                .map(|(_, key)| Arc::clone(key))
-                .ok_or(Reason::UnknownKey)
+            self.find(set, kid).ok_or(Reason::UnknownKey)
         }
         .boxed()
+    }
+
+    /// As of a set that is held and young, unless the provider is down or slow.
+    fn young_key(&self, set: &KeySetId, kid: &str) -> Option<VerifyingKey> {
+        let held = !self.down.load(SeqCst) && self.gate.available_permits() > 0;
+        held.then(|| self.find(set, kid)).flatten()
     }
 }
 

@@ -1,0 +1,42 @@
+//! What a signature was checked with.
+//!
+//! That a key made a signature stays true for ever; that the key counts does not. So whatever is
+//! remembered of a token is remembered together with its key, and holds only as long as the same
+//! key is in the same set under the same name.
+
+use super::{KeySetId, KeySource, VerifyingKey};
+use crate::error::Reason;
+
+/// The key that a signature was checked with, and where it came from.
+#[derive(Clone, Debug)]
+pub(super) struct Proof {
+    pub(super) set: KeySetId,
+    pub(super) kid: Box<str>,
+    pub(super) key: VerifyingKey,
+}
+
+impl Proof {
+    /// Whether the key counts now. May ask the provider, as a new token's verification would.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeySource::key`].
+    pub(super) async fn stands(&self, keys: &dyn KeySource) -> Result<bool, Reason> {
+        if self.stands_surely(keys) {
+            return Ok(true);
+        }
+        let key = keys.key(&self.set, &self.kid).await?;
+        Ok(self.is_of(&key))
+    }
+
+    /// Whether the key counts for certain, without asking anybody.
+    pub(super) fn stands_surely(&self, keys: &dyn KeySource) -> bool {
+        keys.young_key(&self.set, &self.kid)
+            .is_some_and(|key| self.is_of(&key))
+    }
+
+    /// A set that was fetched again has its keys anew.
+    fn is_of(&self, key: &VerifyingKey) -> bool {
+        VerifyingKey::ptr_eq(&self.key, key) || self.key.as_bytes() == key.as_bytes()
+    }
+}
