@@ -4,9 +4,10 @@
 //! | --- | --- |
 //! | [`cli`] | the command line: what is asked, what is answered |
 //! | [`settings`] | the server's own settings |
-//! | [`serve`] | two listeners, from the first connection to the last |
+//! | [`serve`] | the listeners, from the first connection to the last |
 //! | `routes` | the public API, one endpoint a file |
 //! | `admin` | the admin listener |
+//! | `grpc` | the same answers for Envoy, over gRPC |
 //! | [`telemetry`] | logs, one line per request, metrics |
 //!
 //! A library so that the quickstart and tests can run a server in their own process. Nothing in
@@ -14,6 +15,7 @@
 
 mod admin;
 pub mod cli;
+mod grpc;
 mod routes;
 pub mod serve;
 pub mod settings;

@@ -12,13 +12,15 @@ const SHORTEST_ADMIN_TOKEN: usize = 16;
 
 /// Settings that belong to later versions. Ignoring one would leave its owner believing in a
 /// protection or a listener that is not there.
-const LATER: &[&str] = &["VESTIBULE_GRPC_LISTEN", "VESTIBULE_TRUSTED_PROXIES"];
+const LATER: &[&str] = &["VESTIBULE_TRUSTED_PROXIES"];
 
 /// The server's section of the settings.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// `VESTIBULE_LISTEN`: the public API. Port 0: any free one.
     pub listen: SocketAddr,
+    /// `VESTIBULE_GRPC_LISTEN`: Envoy's `ext_authz`; none where it is off. Port 0: any free one.
+    pub grpc_listen: Option<SocketAddr>,
     /// `VESTIBULE_ADMIN_LISTEN`: metrics. Port 0: any free one.
     pub admin_listen: SocketAddr,
     /// `VESTIBULE_ADMIN_HOSTS`: further names that the admin listener answers to, in lower case.
@@ -110,21 +112,32 @@ impl ServerSettings {
             SocketAddr::from(([127, 0, 0, 1], 9090)),
             address,
         );
-        if let (Some(public), Some(admin)) = (listen, admin_listen)
-            && public == admin
-            && public.port() != 0
-        {
-            reader.problem(
-                "VESTIBULE_ADMIN_LISTEN",
-                "is the same as VESTIBULE_LISTEN: give it another port",
-            );
-            return None;
+        let grpc_listen = reader.parsed("VESTIBULE_GRPC_LISTEN", None, |text| {
+            address(text).map(Some)
+        });
+        let others = [
+            ("VESTIBULE_LISTEN", listen),
+            ("VESTIBULE_GRPC_LISTEN", grpc_listen.flatten()),
+            ("VESTIBULE_ADMIN_LISTEN", admin_listen),
+        ];
+        for (place, (name, mine)) in others.iter().enumerate() {
+            let taken = others.iter().take(place).find(|(_, other)| other == mine);
+            if let (Some(mine), Some((other, _))) = (mine, taken)
+                && mine.port() != 0
+            {
+                reader.problem(
+                    name,
+                    format!("is the same as {other}: give it another port"),
+                );
+                return None;
+            }
         }
         let admin_hosts = admin_hosts(reader);
         let admin_token = admin_token(reader);
         let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
         Some(Self {
             listen: listen?,
+            grpc_listen: grpc_listen?,
             admin_listen: admin_listen?,
             admin_hosts: admin_hosts?,
             admin_token: admin_token?,
@@ -261,6 +274,7 @@ mod tests {
     fn defaults() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert!(settings.grpc_listen.is_none());
         assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:9090");
         assert!(settings.admin_hosts.is_empty());
         assert!(settings.admin_token.is_none());
@@ -292,17 +306,17 @@ mod tests {
             ("VESTIBULE_ADMIN_HOSTS", "https://metrics.example,*"),
             ("VESTIBULE_ADMIN_TOKEN", "0123456789abcde"),
             ("VESTIBULE_ACCESS_LOG", "1.5"),
-            ("VESTIBULE_GRPC_LISTEN", "127.0.0.1:1"),
+            ("VESTIBULE_GRPC_LISTEN", "grpc"),
             ("VESTIBULE_TRUSTED_PROXIES", "10.0.0.0/8"),
         ])
         .unwrap_err();
         assert_eq!(
             problems,
             [
-                "VESTIBULE_GRPC_LISTEN",
                 "VESTIBULE_TRUSTED_PROXIES",
                 "VESTIBULE_LISTEN",
                 "VESTIBULE_ADMIN_LISTEN",
+                "VESTIBULE_GRPC_LISTEN",
                 "VESTIBULE_ADMIN_HOSTS",
                 "VESTIBULE_ADMIN_HOSTS",
                 "VESTIBULE_ADMIN_TOKEN",
@@ -324,12 +338,16 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_serve_both() {
-        let both = [
-            ("VESTIBULE_LISTEN", "127.0.0.1:8080"),
-            ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:8080"),
+    fn one_address_cannot_serve_two() {
+        let names = [
+            "VESTIBULE_LISTEN",
+            "VESTIBULE_GRPC_LISTEN",
+            "VESTIBULE_ADMIN_LISTEN",
         ];
-        assert_eq!(read(&both).unwrap_err(), ["VESTIBULE_ADMIN_LISTEN"]);
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            let both = [one, other].map(|place| (names[place], "127.0.0.1:7070"));
+            assert_eq!(read(&both).unwrap_err(), [names[other]]);
+        }
         let any = [
             ("VESTIBULE_LISTEN", "127.0.0.1:0"),
             ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0"),

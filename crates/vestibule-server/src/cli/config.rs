@@ -93,6 +93,10 @@ fn derived(settings: &ServeSettings, name: &str) -> Option<String> {
         "TENANCY" => database.tenancy.as_str().to_owned(),
         "TENANT_DATABASE_DIR" => database.sqlite()?.tenant_dir.display().to_string(),
         "VESTIBULE_LISTEN" => settings.server.listen.to_string(),
+        "VESTIBULE_GRPC_LISTEN" => settings
+            .server
+            .grpc_listen
+            .map_or_else(|| "none".to_owned(), |address| address.to_string()),
         "VESTIBULE_ADMIN_LISTEN" => settings.server.admin_listen.to_string(),
         _ => return None,
     })

@@ -25,7 +25,19 @@ const EMAIL: HeaderName = HeaderName::from_static("x-vestibule-email");
 const ROLE: HeaderName = HeaderName::from_static("x-vestibule-role");
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-vestibule-account-id");
 const TENANT_ID: HeaderName = HeaderName::from_static("x-vestibule-tenant-id");
-const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
+pub(crate) const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
+
+/// All of them, in the order in which they are sent.
+pub(crate) const IDENTITY_HEADERS: [HeaderName; 8] = [
+    KIND,
+    USER_ID,
+    AUTHRESS_USER_ID,
+    ROLE,
+    ACCOUNT_ID,
+    TENANT_ID,
+    EMAIL,
+    SCOPES,
+];
 
 /// All headers together, as they are on the wire, are below this.
 const LIMIT: usize = 6 * 1024;

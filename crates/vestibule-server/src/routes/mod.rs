@@ -4,7 +4,7 @@
 //! the OpenAPI document against it.
 
 mod activity;
-mod authorize;
+pub(crate) mod authorize;
 mod fallback;
 mod health;
 mod me;

@@ -12,6 +12,7 @@
 //! | `life` | signals and addresses |
 //! | `database` | beginnings, kills, locks, and whose files they are |
 //! | `callers` | `/v1/me` and `/v1/authorize` |
+//! | `grpc` | the same answers over Envoy's `ext_authz` |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -37,6 +38,7 @@ mod commands;
 mod database;
 mod doctor;
 mod first_visit;
+mod grpc;
 mod kept;
 mod life;
 mod logs;

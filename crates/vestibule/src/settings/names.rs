@@ -171,6 +171,11 @@ pub const SETTINGS: &[Setting] = &[
     secret("PROVIDER_PROXY", "none", "proxy for calls to Authress"),
     open("VESTIBULE_LISTEN", "127.0.0.1:8080", "public API"),
     open(
+        "VESTIBULE_GRPC_LISTEN",
+        "none",
+        "Envoy's ext_authz over gRPC",
+    ),
+    open(
         "VESTIBULE_ADMIN_LISTEN",
         "127.0.0.1:9090",
         "metrics and admin API",
@@ -199,7 +204,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Settings that other versions or databases know; accepted in a file, so that one file serves.
-pub const RESERVED: &[&str] = &["VESTIBULE_GRPC_LISTEN", "VESTIBULE_TRUSTED_PROXIES"];
+pub const RESERVED: &[&str] = &["VESTIBULE_TRUSTED_PROXIES"];
 
 /// Whether `name`, in upper case, is a setting or the file form of a secret.
 pub(crate) fn is_known(name: &str) -> bool {
