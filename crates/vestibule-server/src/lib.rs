@@ -7,6 +7,7 @@
 //! | [`serve`] | the listeners, from the first connection to the last |
 //! | `routes` | the public API, one endpoint a file |
 //! | `admin` | the admin listener |
+//! | `gateway` | the request that a proxy asks about, and the rule that it meets |
 //! | `grpc` | the same answers for Envoy, over gRPC |
 //! | [`telemetry`] | logs, one line per request, metrics |
 //!
@@ -15,6 +16,7 @@
 
 mod admin;
 pub mod cli;
+mod gateway;
 mod grpc;
 mod routes;
 pub mod serve;

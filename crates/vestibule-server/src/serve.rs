@@ -139,7 +139,11 @@ impl Server {
                 "metrics can be read from other machines: VESTIBULE_ADMIN_LISTEN is not a loopback address"
             );
         }
-        let public = routes::router(self.vestibule.clone(), self.settings.access_log);
+        let public = routes::router(
+            self.vestibule.clone(),
+            self.settings.access_log,
+            self.settings.rules,
+        );
         let admin = admin::router(
             self.vestibule.clone(),
             self.metrics.clone(),

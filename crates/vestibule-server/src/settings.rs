@@ -7,6 +7,8 @@ use vestibule::settings::{
     DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError, SettingsReader,
 };
 
+use crate::gateway::rules::Rules;
+
 /// Shorter admin tokens can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
 
@@ -29,6 +31,8 @@ pub struct ServerSettings {
     pub admin_token: Option<Secret>,
     /// `VESTIBULE_ACCESS_LOG`.
     pub access_log: AccessLog,
+    /// `[[rules]]` of the file: what `/v1/authorize` demands of whom.
+    pub(crate) rules: Rules,
 }
 
 /// Which requests get a line in the log.
@@ -135,6 +139,7 @@ impl ServerSettings {
         let admin_hosts = admin_hosts(reader);
         let admin_token = admin_token(reader);
         let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
+        let rules = rules(reader);
         Some(Self {
             listen: listen?,
             grpc_listen: grpc_listen?,
@@ -142,6 +147,7 @@ impl ServerSettings {
             admin_hosts: admin_hosts?,
             admin_token: admin_token?,
             access_log: access_log?,
+            rules: rules?,
         })
     }
 }
@@ -238,6 +244,19 @@ fn admin_token(reader: &mut SettingsReader) -> Option<Option<Secret>> {
         ),
     );
     None
+}
+
+fn rules(reader: &mut SettingsReader) -> Option<Rules> {
+    const NAME: &str = "rules";
+    match Rules::new(reader.tables(NAME)?) {
+        Ok(rules) => Some(rules),
+        Err(problems) => {
+            for problem in problems {
+                reader.problem(NAME, problem);
+            }
+            None
+        }
+    }
 }
 
 fn access_log(text: &str) -> Result<AccessLog, String> {

@@ -214,6 +214,8 @@ listed! {
         ClientSuspended = "client_suspended", "the service client is suspended";
         InsufficientRole = "insufficient_role", "the caller's role does not allow this";
         InsufficientScope = "insufficient_scope", "the caller's scopes do not allow this";
+        NoRule = "no_rule", "no rule lets anybody do this";
+        PermissionLacking = "permission_lacking", "the identity provider says that the caller may not do this";
         StorageUnavailable = "storage_unavailable", "the database could not be reached";
         Internal = "internal", "something went wrong on our side";
     }
@@ -268,7 +270,9 @@ impl Reason {
             Self::AccountSuspended => Code::AccountSuspended,
             Self::ClientSuspended => Code::ClientSuspended,
             Self::InsufficientRole => Code::InsufficientRole,
-            Self::InsufficientScope => Code::InsufficientScope,
+            Self::InsufficientScope | Self::NoRule | Self::PermissionLacking => {
+                Code::InsufficientScope
+            }
             Self::StorageUnavailable => Code::StorageUnavailable,
             Self::Internal => Code::InternalError,
         }

@@ -7,7 +7,8 @@ use axum::{
     body::{self, Body},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode,
-        header::AUTHORIZATION, request,
+        header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, ORIGIN},
+        request,
     },
     response::Response as HttpResponse,
 };
@@ -32,6 +33,7 @@ use percent_encoding::percent_decode_str;
 use tonic::{Code, Request, Response, Status, async_trait};
 use tower::Service as _;
 
+use crate::gateway::original::OriginalRequest;
 use crate::routes::authorize::{IDENTITY_HEADERS, SCOPES};
 
 /// Where checks are answered.
@@ -87,7 +89,20 @@ impl Authorization for Door {
 fn asked(described: &Described) -> Result<HttpRequest<Body>, Status> {
     let method = Method::from_bytes(described.method.as_bytes())
         .map_err(|_| Status::invalid_argument("no method is described"))?;
-    let mut asked: request::Builder = HttpRequest::builder().method(method).uri(AUTHORIZE);
+    let original = OriginalRequest {
+        method: described.method.clone(),
+        host: described.host.clone(),
+        target: described.path.clone(),
+    };
+    let mut asked: request::Builder = HttpRequest::builder()
+        .method(method)
+        .uri(AUTHORIZE)
+        .extension(original);
+    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD] {
+        if let Some(value) = described.headers.get(name.as_str()) {
+            asked = asked.header(name, value.as_str());
+        }
+    }
     for value in authorizations(described) {
         // What cannot be a header is still a credential that was sent, and a bad one.
         let value = HeaderValue::from_bytes(value)
@@ -163,7 +178,7 @@ async fn denied(answer: HttpResponse) -> Result<CheckResponse, Status> {
             .headers
             .iter()
             // Envoy writes the length itself.
-            .filter(|(name, _)| *name != axum::http::header::CONTENT_LENGTH)
+            .filter(|(name, _)| *name != CONTENT_LENGTH)
             .map(|(name, value)| overwrite(name, Some(value)))
             .collect(),
         body: String::from_utf8_lossy(&body).into_owned(),

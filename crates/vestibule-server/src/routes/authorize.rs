@@ -10,13 +10,15 @@
 use std::sync::Arc;
 
 use axum::{
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use vestibule::{error::Code, http::Problem, principal::Principal};
 
-use super::openapi::ProblemBody;
+use super::{ApiState, openapi::ProblemBody};
+use crate::gateway;
 
 const KIND: HeaderName = HeaderName::from_static("x-vestibule-kind");
 const USER_ID: HeaderName = HeaderName::from_static("x-vestibule-user-id");
@@ -83,7 +85,26 @@ struct Identity<'a> {
         (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn authorize(principal: Principal) -> Result<Response, Problem> {
+pub(crate) async fn authorize(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    match gateway::decide(&mut parts, &state).await? {
+        Some(principal) => identified(&principal),
+        None => Ok((StatusCode::OK, nobody()).into_response()),
+    }
+}
+
+/// All headers, empty: nobody was asked who he is, and the client's own copies say nothing.
+fn nobody() -> HeaderMap {
+    IDENTITY_HEADERS
+        .into_iter()
+        .map(|name| (name, HeaderValue::from_static("")))
+        .collect()
+}
+
+fn identified(principal: &Principal) -> Result<Response, Problem> {
     let user = principal.user();
     let account = principal.account();
     let identity = Identity {

@@ -22,12 +22,13 @@ use axum::{
 };
 use vestibule::Vestibule;
 
-use crate::{settings::AccessLog, telemetry::access_log};
+use crate::{gateway::rules::Rules, settings::AccessLog, telemetry::access_log};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiState {
     pub(crate) vestibule: Vestibule,
+    pub(crate) rules: Arc<Rules>,
     readiness: Arc<health::LastLook>,
 }
 
@@ -81,7 +82,7 @@ fn endpoints() -> Vec<Endpoint> {
 }
 
 /// The public API, whole: routes, refusals, limits, and one log line per request.
-pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog) -> Router {
+pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, rules: Rules) -> Router {
     let layer = vestibule.layer().observe(access_log::observer(access_log));
     endpoints()
         .into_iter()
@@ -92,6 +93,7 @@ pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog) -> Router {
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .with_state(ApiState {
             vestibule,
+            rules: Arc::new(rules),
             readiness: Arc::default(),
         })
         .layer(middleware::from_fn(fallback::no_large_bodies))

@@ -13,6 +13,7 @@
 //! | `database` | beginnings, kills, locks, and whose files they are |
 //! | `callers` | `/v1/me` and `/v1/authorize` |
 //! | `grpc` | the same answers over Envoy's `ext_authz` |
+//! | `rules` | what `/v1/authorize` demands of whom |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -46,6 +47,7 @@ mod metrics;
 mod network;
 mod outage;
 mod postgres;
+mod rules;
 mod settings;
 mod surface;
 mod world;

@@ -206,6 +206,9 @@ pub const SETTINGS: &[Setting] = &[
 /// Settings that other versions or databases know; accepted in a file, so that one file serves.
 pub const RESERVED: &[&str] = &["VESTIBULE_TRUSTED_PROXIES"];
 
+/// What only the file can have: lists of tables, in lower case.
+pub(super) const TABLES: &[&str] = &["rules"];
+
 /// Whether `name`, in upper case, is a setting or the file form of a secret.
 pub(crate) fn is_known(name: &str) -> bool {
     RESERVED.contains(&name)
