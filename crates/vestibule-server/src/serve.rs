@@ -19,6 +19,7 @@ use vestibule::Vestibule;
 
 use crate::{
     admin::{self, OwnAddress},
+    assertion::Assertions,
     grpc, routes,
     settings::ServerSettings,
     telemetry::metrics::Metrics,
@@ -143,6 +144,7 @@ impl Server {
             self.vestibule.clone(),
             self.settings.access_log,
             self.settings.rules,
+            self.settings.assertions.map(Assertions::new),
         );
         let admin = admin::router(
             self.vestibule.clone(),

@@ -3,11 +3,14 @@
 use std::{io::IsTerminal as _, net::SocketAddr};
 
 use tracing_subscriber::EnvFilter;
-use vestibule::settings::{
-    DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError, SettingsReader,
+use vestibule::{
+    provider::access_key::AccessKey,
+    settings::{
+        DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError, SettingsReader,
+    },
 };
 
-use crate::gateway::rules::Rules;
+use crate::{assertion::AssertionSettings, gateway::rules::Rules};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -33,6 +36,8 @@ pub struct ServerSettings {
     pub access_log: AccessLog,
     /// `[[rules]]` of the file: what `/v1/authorize` demands of whom.
     pub(crate) rules: Rules,
+    /// `VESTIBULE_ASSERTION_…`: whom assertions are for; none where they are off.
+    pub(crate) assertions: Option<AssertionSettings>,
 }
 
 /// Which requests get a line in the log.
@@ -84,7 +89,8 @@ impl ServeSettings {
     pub fn read(mut reader: SettingsReader) -> Result<Self, SettingsError> {
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
-        let server = ServerSettings::read(&mut reader);
+        let access_key = provider.as_ref().map(|provider| &provider.access_key);
+        let server = ServerSettings::read(&mut reader, access_key);
         let log = LogSettings::read(&mut reader, "info");
         reader.finish()?;
         match (provider, database, server, log) {
@@ -100,7 +106,9 @@ impl ServeSettings {
 
 impl ServerSettings {
     /// Reads the section; none where something was wrong, which `reader` then knows.
-    pub fn read(reader: &mut SettingsReader) -> Option<Self> {
+    ///
+    /// Assertions are signed with keys that come from the access key.
+    pub fn read(reader: &mut SettingsReader, access_key: Option<&AccessKey>) -> Option<Self> {
         for name in LATER {
             if reader.text(name).is_some() {
                 reader.problem(name, "is not supported by this version: remove it");
@@ -139,7 +147,10 @@ impl ServerSettings {
         let admin_hosts = admin_hosts(reader);
         let admin_token = admin_token(reader);
         let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
-        let rules = rules(reader);
+        let assertions = AssertionSettings::read(reader, access_key);
+        let audiences = assertions.as_ref().and_then(Option::as_ref);
+        let audiences = audiences.map_or(&[][..], |settings| &settings.audiences);
+        let rules = rules(reader, audiences);
         Some(Self {
             listen: listen?,
             grpc_listen: grpc_listen?,
@@ -148,6 +159,7 @@ impl ServerSettings {
             admin_token: admin_token?,
             access_log: access_log?,
             rules: rules?,
+            assertions: assertions?,
         })
     }
 }
@@ -246,9 +258,9 @@ fn admin_token(reader: &mut SettingsReader) -> Option<Option<Secret>> {
     None
 }
 
-fn rules(reader: &mut SettingsReader) -> Option<Rules> {
+fn rules(reader: &mut SettingsReader, audiences: &[String]) -> Option<Rules> {
     const NAME: &str = "rules";
-    match Rules::new(reader.tables(NAME)?) {
+    match Rules::new(reader.tables(NAME)?, audiences) {
         Ok(rules) => Some(rules),
         Err(problems) => {
             for problem in problems {
@@ -278,7 +290,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<ServerSettings, Vec<String>> {
         let mut reader = SettingsReader::from_pairs(pairs.iter().copied());
-        let settings = ServerSettings::read(&mut reader);
+        let settings = ServerSettings::read(&mut reader, None);
         match reader.finish() {
             Ok(()) => Ok(settings.unwrap()),
             Err(error) => Err(error

@@ -1,5 +1,7 @@
 //! Whether a request that a proxy asks about may go on, and as whose.
 
+use std::sync::Arc;
+
 use axum::{
     extract::FromRequestParts as _,
     http::{
@@ -20,17 +22,23 @@ use super::{
 };
 use crate::routes::ApiState;
 
-/// Decides about the request of `parts`: who calls, or nobody where the rule is public.
+/// Who a request that may go on belongs to.
+pub(crate) enum Decision {
+    /// Nobody was asked who he is.
+    Nobody,
+    /// This caller; and the application that an assertion is for, where the rule names one.
+    Caller(Principal, Option<Arc<str>>),
+}
+
+/// Decides about the request of `parts`.
 ///
 /// # Errors
 /// The refusal. Where there are rules, a request that meets none is refused, and one whose path
 /// has two meanings is `invalid_request`, whoever sent it.
-pub(crate) async fn decide(
-    parts: &mut Parts,
-    state: &ApiState,
-) -> Result<Option<Principal>, Problem> {
+pub(crate) async fn decide(parts: &mut Parts, state: &ApiState) -> Result<Decision, Problem> {
     if state.rules.is_empty() {
-        return principal(parts).await.map(Some);
+        let principal = principal(parts).await?;
+        return Ok(Decision::Caller(principal, None));
     }
     let Some(original) = original(parts)? else {
         return Err(no_rule(parts, None).await);
@@ -46,7 +54,7 @@ pub(crate) async fn decide(
         return Err(no_rule(parts, Some(&original)).await);
     };
     if rule.callers == Callers::Public || (rule.preflight && is_preflight(parts, &original)) {
-        return Ok(None);
+        return Ok(Decision::Nobody);
     }
     let principal = principal(parts).await?;
     meets(rule, &principal)?;
@@ -57,7 +65,7 @@ pub(crate) async fn decide(
             .require_permission(&principal, &resource, &permission.name)
             .await?;
     }
-    Ok(Some(principal))
+    Ok(Decision::Caller(principal, rule.audience.clone()))
 }
 
 async fn principal(parts: &mut Parts) -> Result<Principal, Problem> {

@@ -5,4 +5,4 @@ pub(crate) mod original;
 pub(crate) mod path;
 pub(crate) mod rules;
 
-pub(crate) use self::decision::decide;
+pub(crate) use self::decision::{Decision, decide};

@@ -4,7 +4,7 @@
 //! order in the file: one for this very host before one for its subdomains before one for any;
 //! then the longer path; then one that names the method.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,8 @@ pub(crate) struct Rule {
     pub(crate) scopes: Vec<String>,
     /// What Authress must say that he may.
     pub(crate) permission: Option<Permission>,
+    /// The application that its assertions are for.
+    pub(crate) audience: Option<Arc<str>>,
     /// Whether a browser's question before a request of another site passes without a token.
     pub(crate) preflight: bool,
     #[serde(skip)]
@@ -86,6 +88,7 @@ pub(crate) struct WrittenRule {
     scopes: Vec<String>,
     permission: Option<String>,
     resource: Option<String>,
+    audience: Option<String>,
     #[serde(default)]
     preflight: bool,
     #[serde(default)]
@@ -108,11 +111,16 @@ pub(crate) enum Unjudgeable {
 
 impl Rules {
     /// Checks the rules of a settings file; what is wrong comes as text, a line for each.
-    pub(crate) fn new(written: Vec<WrittenRule>) -> Result<Self, Vec<String>> {
+    ///
+    /// `audiences` are the applications that assertions may be for.
+    pub(crate) fn new(
+        written: Vec<WrittenRule>,
+        audiences: &[String],
+    ) -> Result<Self, Vec<String>> {
         let mut rules = Vec::new();
         let mut problems = Vec::new();
         for (number, rule) in (1..).zip(written) {
-            match Rule::new(rule) {
+            match Rule::new(rule, audiences) {
                 Ok(rule) => rules.push(rule),
                 Err(problem) => problems.push(format!("rule {number}: {problem}")),
             }
@@ -176,7 +184,7 @@ impl Rules {
 }
 
 impl Rule {
-    fn new(written: WrittenRule) -> Result<Self, String> {
+    fn new(written: WrittenRule, audiences: &[String]) -> Result<Self, String> {
         let host = match &written.host {
             None => HostPattern::Any,
             Some(host) => HostPattern::new(host)?,
@@ -221,6 +229,13 @@ impl Rule {
             (Some(name), Some(resource)) => Some(Permission::new(name, resource)?),
             _ => return Err("`permission` and `resource` belong together".to_owned()),
         };
+        if let Some(audience) = &written.audience
+            && !audiences.contains(audience)
+        {
+            return Err(format!(
+                "`audience` {audience:?} is not one of VESTIBULE_ASSERTION_AUDIENCES"
+            ));
+        }
         let demands =
             !written.roles.is_empty() || !written.scopes.is_empty() || permission.is_some();
         if written.callers == Callers::Public && demands {
@@ -244,6 +259,7 @@ impl Rule {
             roles: written.roles,
             scopes: written.scopes,
             permission,
+            audience: written.audience.map(Into::into),
             preflight: written.preflight,
             allow,
             shown,
@@ -373,7 +389,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Rules, Vec<String>> {
         let file: File = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
-        Rules::new(file.rules)
+        Rules::new(file.rules, &["orders".to_owned()])
     }
 
     fn rules() -> Rules {
@@ -534,6 +550,10 @@ mod tests {
             (
                 "path = \"/\"\ncallers = \"user\"\npermission = \"a\"\nresource = \"{user}\"",
                 "{path}",
+            ),
+            (
+                "path = \"/\"\ncallers = \"user\"\naudience = \"bills\"",
+                "AUDIENCES",
             ),
             (
                 "path = \"/\"\ncallers = \"public\"\nscopes = [\"a\"]",

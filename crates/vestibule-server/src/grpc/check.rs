@@ -148,12 +148,13 @@ fn names(described: &Described) -> impl Iterator<Item = &str> {
 fn allowed(answer: &HttpResponse, described: &Described) -> CheckResponse {
     let identity = answer.headers();
     let ok = OkHttpResponse {
-        headers: IDENTITY_HEADERS
+        headers: identity
             .iter()
-            .map(|name| overwrite(name, identity.get(name)))
+            .filter(|(name, _)| name.as_str().starts_with(PREFIX))
+            .map(|(name, value)| overwrite(name, value))
             .collect(),
         headers_to_remove: names(described)
-            .filter(|name| is_spoofed(name))
+            .filter(|name| is_spoofed(name, identity))
             .map(str::to_owned)
             .collect(),
         ..OkHttpResponse::default()
@@ -179,7 +180,7 @@ async fn denied(answer: HttpResponse) -> Result<CheckResponse, Status> {
             .iter()
             // Envoy writes the length itself.
             .filter(|(name, _)| *name != CONTENT_LENGTH)
-            .map(|(name, value)| overwrite(name, Some(value)))
+            .map(|(name, value)| overwrite(name, value))
             .collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
@@ -191,20 +192,17 @@ async fn denied(answer: HttpResponse) -> Result<CheckResponse, Status> {
 }
 
 /// Whether a client's header reads as one of ours to somebody, and is not replaced by ours.
-fn is_spoofed(name: &str) -> bool {
+fn is_spoofed(name: &str, identity: &HeaderMap) -> bool {
     let reads_as = name.to_ascii_lowercase().replace('_', "-");
-    reads_as.starts_with(PREFIX)
-        && !IDENTITY_HEADERS
-            .iter()
-            .any(|ours| ours.as_str().eq_ignore_ascii_case(name))
+    // Looked up as HTTP does, without regard to case.
+    reads_as.starts_with(PREFIX) && !identity.contains_key(name)
 }
 
-fn overwrite(name: &HeaderName, value: Option<&HeaderValue>) -> HeaderValueOption {
-    let value = value.map_or(&[][..], HeaderValue::as_bytes);
+fn overwrite(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
     HeaderValueOption {
         header: Some(EnvoyHeader {
             key: name.as_str().to_owned(),
-            value: String::from_utf8_lossy(value).into_owned(),
+            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
             raw_value: Vec::new(),
         }),
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),

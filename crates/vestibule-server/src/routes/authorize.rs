@@ -18,7 +18,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use vestibule::{error::Code, http::Problem, principal::Principal};
 
 use super::{ApiState, openapi::ProblemBody};
-use crate::gateway;
+use crate::gateway::{self, Decision};
 
 const KIND: HeaderName = HeaderName::from_static("x-vestibule-kind");
 const USER_ID: HeaderName = HeaderName::from_static("x-vestibule-user-id");
@@ -28,6 +28,9 @@ const ROLE: HeaderName = HeaderName::from_static("x-vestibule-role");
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-vestibule-account-id");
 const TENANT_ID: HeaderName = HeaderName::from_static("x-vestibule-tenant-id");
 pub(crate) const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
+
+/// The same, signed; where `VESTIBULE_ASSERTION_AUDIENCES` is set.
+pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-vestibule-assertion");
 
 /// All of them, in the order in which they are sent.
 pub(crate) const IDENTITY_HEADERS: [HeaderName; 8] = [
@@ -78,6 +81,7 @@ struct Identity<'a> {
             ("X-Vestibule-Account-Id" = String, description = "The account's id"),
             ("X-Vestibule-Tenant-Id" = String, description = "The Authress tenant that the account is"),
             ("X-Vestibule-Scopes" = String, description = "Separated by commas; empty where there are none"),
+            ("X-Vestibule-Assertion" = String, description = "All of it signed (a JWT); only where VESTIBULE_ASSERTION_AUDIENCES is set"),
         )),
         (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
@@ -91,8 +95,21 @@ pub(crate) async fn authorize(
 ) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
     match gateway::decide(&mut parts, &state).await? {
-        Some(principal) => identified(&principal),
-        None => Ok((StatusCode::OK, nobody()).into_response()),
+        Decision::Caller(principal, audience) => {
+            let mut answer = identified(&principal)?;
+            if let Some(assertions) = &state.assertions {
+                let assertion = assertions.about(&principal, audience.as_deref());
+                answer.headers_mut().insert(ASSERTION, assertion);
+            }
+            Ok(answer)
+        }
+        Decision::Nobody => {
+            let mut headers = nobody();
+            if state.assertions.is_some() {
+                headers.insert(ASSERTION, HeaderValue::from_static(""));
+            }
+            Ok((StatusCode::OK, headers).into_response())
+        }
     }
 }
 

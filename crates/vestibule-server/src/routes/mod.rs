@@ -7,6 +7,7 @@ mod activity;
 pub(crate) mod authorize;
 mod fallback;
 mod health;
+mod keys;
 mod me;
 mod openapi;
 mod paging;
@@ -22,13 +23,16 @@ use axum::{
 };
 use vestibule::Vestibule;
 
-use crate::{gateway::rules::Rules, settings::AccessLog, telemetry::access_log};
+use crate::{
+    assertion::Assertions, gateway::rules::Rules, settings::AccessLog, telemetry::access_log,
+};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiState {
     pub(crate) vestibule: Vestibule,
     pub(crate) rules: Arc<Rules>,
+    pub(crate) assertions: Option<Arc<Assertions>>,
     readiness: Arc<health::LastLook>,
 }
 
@@ -75,6 +79,7 @@ fn endpoints() -> Vec<Endpoint> {
         read("/v1/users", get(users::list)),
         read("/v1/users/{id}", get(users::show)),
         read("/v1/activity", get(activity::list)),
+        read("/.well-known/jwks.json", get(keys::published)),
         read("/healthz", get(health::alive)),
         read("/readyz", get(health::ready)),
         read("/openapi.json", get(openapi::document)),
@@ -82,7 +87,12 @@ fn endpoints() -> Vec<Endpoint> {
 }
 
 /// The public API, whole: routes, refusals, limits, and one log line per request.
-pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, rules: Rules) -> Router {
+pub(crate) fn router(
+    vestibule: Vestibule,
+    access_log: AccessLog,
+    rules: Rules,
+    assertions: Option<Assertions>,
+) -> Router {
     let layer = vestibule.layer().observe(access_log::observer(access_log));
     endpoints()
         .into_iter()
@@ -94,6 +104,7 @@ pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, rules: Rules) 
         .with_state(ApiState {
             vestibule,
             rules: Arc::new(rules),
+            assertions: assertions.map(Arc::new),
             readiness: Arc::default(),
         })
         .layer(middleware::from_fn(fallback::no_large_bodies))

@@ -14,6 +14,7 @@
 //! | `callers` | `/v1/me` and `/v1/authorize` |
 //! | `grpc` | the same answers over Envoy's `ext_authz` |
 //! | `rules` | what `/v1/authorize` demands of whom |
+//! | `assertion` | who calls, signed |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -33,6 +34,7 @@
 mod support;
 
 mod accounts;
+mod assertion;
 mod callers;
 mod changes;
 mod commands;

@@ -230,6 +230,7 @@ async fn config_check_explains() {
             "roles": [],
             "scopes": ["openid", "email"],
             "permission": null,
+            "audience": null,
             "preflight": true,
         })
     );

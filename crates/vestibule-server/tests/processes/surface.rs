@@ -17,6 +17,7 @@ use crate::{
 
 /// The contract's routes; a trailing `*` stands for any method.
 const ROUTES: &[&str] = &[
+    "/.well-known/jwks.json",
     "/healthz",
     "/openapi.json",
     "/readyz",

@@ -176,6 +176,16 @@ pub const SETTINGS: &[Setting] = &[
         "Envoy's ext_authz over gRPC",
     ),
     open(
+        "VESTIBULE_ASSERTION_AUDIENCES",
+        "empty",
+        "applications that X-Vestibule-Assertion is signed for, comma-separated; empty: no assertions",
+    ),
+    open(
+        "VESTIBULE_ASSERTION_ISSUER",
+        "vestibule",
+        "`iss` of assertions",
+    ),
+    open(
         "VESTIBULE_ADMIN_LISTEN",
         "127.0.0.1:9090",
         "metrics and admin API",
