@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::LazyLock};
 
 use tempfile::TempDir;
-use vestibule::settings::{RESERVED, SETTINGS, SettingsError, SettingsReader};
+use vestibule::settings::{SETTINGS, SettingsError, SettingsReader, TABLES};
 use vestibule_server::settings::ServeSettings;
 
 /// Where the file lies that is read.
@@ -119,7 +119,7 @@ fn reported(error: &SettingsError, environment: &BTreeMap<String, String>, file:
     for problem in &error.problems {
         let name = problem.name.to_ascii_uppercase();
         let known = name == "--CONFIG"
-            || RESERVED.contains(&&*name)
+            || TABLES.contains(&&*problem.name)
             || SETTINGS
                 .iter()
                 .any(|setting| name.strip_suffix("_FILE").unwrap_or(&name) == setting.name)
@@ -170,9 +170,7 @@ fn from_either(
     environment: &BTreeMap<String, String>,
     read_from_environment: &Result<ServeSettings, SettingsError>,
 ) {
-    let known = |name: &str| {
-        SETTINGS.iter().any(|setting| setting.name == name) || RESERVED.contains(&name)
-    };
+    let known = |name: &str| SETTINGS.iter().any(|setting| setting.name == name);
     let table: toml::Table = environment
         .iter()
         .filter(|(name, _)| known(name))

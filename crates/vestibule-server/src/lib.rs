@@ -4,16 +4,22 @@
 //! | --- | --- |
 //! | [`cli`] | the command line: what is asked, what is answered |
 //! | [`settings`] | the server's own settings |
-//! | [`serve`] | two listeners, from the first connection to the last |
+//! | [`serve`] | the listeners, from the first connection to the last |
 //! | `routes` | the public API, one endpoint a file |
 //! | `admin` | the admin listener |
+//! | `gateway` | the request that a proxy asks about, and the rule that it meets |
+//! | `assertion` | who calls, signed for the application |
+//! | `grpc` | the same answers for Envoy, over gRPC |
 //! | [`telemetry`] | logs, one line per request, metrics |
 //!
 //! A library so that the quickstart and tests can run a server in their own process. Nothing in
 //! here decides who may come in: that is `vestibule`'s.
 
 mod admin;
+mod assertion;
 pub mod cli;
+mod gateway;
+mod grpc;
 mod routes;
 pub mod serve;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! The two listeners: accept, serve HTTP/1.1, and end in good order.
+//! The listeners: accept, serve HTTP/1.1 and gRPC, and end in good order.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,7 +19,9 @@ use vestibule::Vestibule;
 
 use crate::{
     admin::{self, OwnAddress},
-    routes,
+    assertion::Assertions,
+    grpc,
+    routes::{self, Gateway},
     settings::ServerSettings,
     telemetry::metrics::Metrics,
 };
@@ -75,6 +77,7 @@ pub enum ServeError {
 pub struct Server {
     vestibule: Vestibule,
     public: TcpListener,
+    grpc: Option<TcpListener>,
     admin: TcpListener,
     settings: ServerSettings,
     metrics: Metrics,
@@ -91,10 +94,15 @@ impl Server {
         metrics: Metrics,
     ) -> Result<Self, ServeError> {
         let public = listen(settings.listen, "VESTIBULE_LISTEN").await?;
+        let grpc = match settings.grpc_listen {
+            Some(address) => Some(listen(address, "VESTIBULE_GRPC_LISTEN").await?),
+            None => None,
+        };
         let admin = listen(settings.admin_listen, "VESTIBULE_ADMIN_LISTEN").await?;
         Ok(Self {
             vestibule,
             public,
+            grpc,
             admin,
             settings,
             metrics,
@@ -104,6 +112,11 @@ impl Server {
     /// The public API's address, with the real port.
     pub fn public_address(&self) -> SocketAddr {
         self.public.local_addr().unwrap_or(self.settings.listen)
+    }
+
+    /// The address of the gRPC listener, with the real port, if there is one.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref()?.local_addr().ok()
     }
 
     /// The admin listener's address, with the real port.
@@ -117,6 +130,7 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         tracing::info!(
             public = %self.public_address(),
+            grpc = self.grpc_address().map(tracing::field::display),
             admin = %self.admin_address(),
             version = env!("CARGO_PKG_VERSION"),
             "listening"
@@ -127,7 +141,15 @@ impl Server {
                 "metrics can be read from other machines: VESTIBULE_ADMIN_LISTEN is not a loopback address"
             );
         }
-        let public = routes::router(self.vestibule.clone(), self.settings.access_log);
+        let public = routes::router(
+            self.vestibule.clone(),
+            self.settings.access_log,
+            Gateway {
+                rules: self.settings.rules,
+                assertions: self.settings.assertions.map(Assertions::new),
+                trusted_proxies: self.settings.trusted_proxies.clone(),
+            },
+        );
         let admin = admin::router(
             self.vestibule.clone(),
             self.metrics.clone(),
@@ -135,10 +157,15 @@ impl Server {
         );
         let upkeep = AbortOnDrop(tokio::spawn(self.metrics.keep_up()));
         let (stopping, stopped) = watch::channel(());
-        let listeners = [
-            tokio::spawn(accept(self.public, public, stopped.clone())),
-            tokio::spawn(accept(self.admin, admin, stopped)),
+        let mut listeners = vec![
+            tokio::spawn(accept(self.public, public.clone(), stopped.clone())),
+            tokio::spawn(accept(self.admin, admin, stopped.clone())),
         ];
+        if let Some(grpc) = self.grpc {
+            let vestibule = self.vestibule.clone();
+            let door = grpc::Door::new(public, self.settings.trusted_proxies);
+            listeners.push(tokio::spawn(accept_grpc(grpc, door, vestibule, stopped)));
+        }
         stop.await;
         tracing::info!("stopping");
         drop(stopping);
@@ -234,6 +261,32 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         .is_err()
     {
         tracing::warn!("stopped with requests unanswered");
+    }
+}
+
+/// As [`accept`], for the gRPC listener, which brings its own server.
+async fn accept_grpc(
+    listener: TcpListener,
+    door: grpc::Door,
+    vestibule: Vestibule,
+    mut stopped: watch::Receiver<()>,
+) {
+    let mut told = stopped.clone();
+    let stop = async move { drop(told.changed().await) };
+    let serving = grpc::serve(listener, door, vestibule, stop);
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = async {
+            drop(stopped.changed().await);
+            tokio::time::sleep(DRAIN).await;
+        } => {
+            tracing::warn!("stopped with checks unanswered");
+            Ok(())
+        }
+    };
+    if let Err(error) = served {
+        tracing::error!(%error, "the gRPC listener ended");
     }
 }
 

@@ -3,23 +3,26 @@
 use std::{io::IsTerminal as _, net::SocketAddr};
 
 use tracing_subscriber::EnvFilter;
-use vestibule::settings::{
-    AdmissionSettings, DatabaseSettings, ProviderSettings, Secret, Settings, SettingsError,
-    SettingsReader,
+use vestibule::{
+    provider::access_key::AccessKey,
+    settings::{
+        AdmissionSettings, DatabaseSettings, Network, ProviderSettings, Secret, Settings,
+        SettingsError, SettingsReader,
+    },
 };
+
+use crate::{assertion::AssertionSettings, gateway::rules::Rules};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
-
-/// Settings that belong to later versions. Ignoring one would leave its owner believing in a
-/// protection or a listener that is not there.
-const LATER: &[&str] = &["VESTIBULE_GRPC_LISTEN"];
 
 /// The server's section of the settings.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// `VESTIBULE_LISTEN`: the public API. Port 0: any free one.
     pub listen: SocketAddr,
+    /// `VESTIBULE_GRPC_LISTEN`: Envoy's `ext_authz`; none where it is off. Port 0: any free one.
+    pub grpc_listen: Option<SocketAddr>,
     /// `VESTIBULE_ADMIN_LISTEN`: metrics. Port 0: any free one.
     pub admin_listen: SocketAddr,
     /// `VESTIBULE_ADMIN_HOSTS`: further names that the admin listener answers to, in lower case.
@@ -28,6 +31,12 @@ pub struct ServerSettings {
     pub admin_token: Option<Secret>,
     /// `VESTIBULE_ACCESS_LOG`.
     pub access_log: AccessLog,
+    /// `[[rules]]` of the file: what `/v1/authorize` demands of whom.
+    pub(crate) rules: Rules,
+    /// `VESTIBULE_ASSERTION_…`: whom assertions are for; none where they are off.
+    pub(crate) assertions: Option<AssertionSettings>,
+    /// `VESTIBULE_TRUSTED_PROXIES`, which the library reads: whose word about a request counts.
+    pub(crate) trusted_proxies: Vec<Network>,
 }
 
 /// Which requests get a line in the log.
@@ -80,11 +89,15 @@ impl ServeSettings {
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
         let admission = AdmissionSettings::read(&mut reader);
-        let server = ServerSettings::read(&mut reader);
+        let access_key = provider.as_ref().map(|provider| &provider.access_key);
+        let server = ServerSettings::read(&mut reader, access_key);
         let log = LogSettings::read(&mut reader, "info");
         reader.finish()?;
         match (provider, database, admission, server, log) {
-            (Some(provider), Some(database), Some(admission), Some(server), Some(log)) => {
+            (Some(provider), Some(database), Some(admission), Some(mut server), Some(log)) => {
+                server
+                    .trusted_proxies
+                    .clone_from(&admission.trusted_proxies);
                 Ok(Self {
                     library: Settings {
                         provider,
@@ -102,12 +115,9 @@ impl ServeSettings {
 
 impl ServerSettings {
     /// Reads the section; none where something was wrong, which `reader` then knows.
-    pub fn read(reader: &mut SettingsReader) -> Option<Self> {
-        for name in LATER {
-            if reader.text(name).is_some() {
-                reader.problem(name, "is not supported by this version: remove it");
-            }
-        }
+    ///
+    /// Assertions are signed with keys that come from the access key.
+    pub fn read(reader: &mut SettingsReader, access_key: Option<&AccessKey>) -> Option<Self> {
         let listen = reader.parsed(
             "VESTIBULE_LISTEN",
             SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -118,25 +128,43 @@ impl ServerSettings {
             SocketAddr::from(([127, 0, 0, 1], 9090)),
             address,
         );
-        if let (Some(public), Some(admin)) = (listen, admin_listen)
-            && public == admin
-            && public.port() != 0
-        {
-            reader.problem(
-                "VESTIBULE_ADMIN_LISTEN",
-                "is the same as VESTIBULE_LISTEN: give it another port",
-            );
-            return None;
+        let grpc_listen = reader.parsed("VESTIBULE_GRPC_LISTEN", None, |text| {
+            address(text).map(Some)
+        });
+        let others = [
+            ("VESTIBULE_LISTEN", listen),
+            ("VESTIBULE_GRPC_LISTEN", grpc_listen.flatten()),
+            ("VESTIBULE_ADMIN_LISTEN", admin_listen),
+        ];
+        for (place, (name, mine)) in others.iter().enumerate() {
+            let taken = others.iter().take(place).find(|(_, other)| other == mine);
+            if let (Some(mine), Some((other, _))) = (mine, taken)
+                && mine.port() != 0
+            {
+                reader.problem(
+                    name,
+                    format!("is the same as {other}: give it another port"),
+                );
+                return None;
+            }
         }
         let admin_hosts = admin_hosts(reader);
         let admin_token = admin_token(reader);
         let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
+        let assertions = AssertionSettings::read(reader, access_key);
+        let audiences = assertions.as_ref().and_then(Option::as_ref);
+        let audiences = audiences.map_or(&[][..], |settings| &settings.audiences);
+        let rules = rules(reader, audiences);
         Some(Self {
             listen: listen?,
+            grpc_listen: grpc_listen?,
             admin_listen: admin_listen?,
             admin_hosts: admin_hosts?,
             admin_token: admin_token?,
             access_log: access_log?,
+            rules: rules?,
+            assertions: assertions?,
+            trusted_proxies: Vec::new(),
         })
     }
 }
@@ -235,6 +263,19 @@ fn admin_token(reader: &mut SettingsReader) -> Option<Option<Secret>> {
     None
 }
 
+fn rules(reader: &mut SettingsReader, audiences: &[String]) -> Option<Rules> {
+    const NAME: &str = "rules";
+    match Rules::new(reader.tables(NAME)?, audiences) {
+        Ok(rules) => Some(rules),
+        Err(problems) => {
+            for problem in problems {
+                reader.problem(NAME, problem);
+            }
+            None
+        }
+    }
+}
+
 fn access_log(text: &str) -> Result<AccessLog, String> {
     match text {
         "refusals" => Ok(AccessLog::Refusals),
@@ -254,7 +295,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<ServerSettings, Vec<String>> {
         let mut reader = SettingsReader::from_pairs(pairs.iter().copied());
-        let settings = ServerSettings::read(&mut reader);
+        let settings = ServerSettings::read(&mut reader, None);
         match reader.finish() {
             Ok(()) => Ok(settings.unwrap()),
             Err(error) => Err(error
@@ -269,6 +310,7 @@ mod tests {
     fn defaults() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert!(settings.grpc_listen.is_none());
         assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:9090");
         assert!(settings.admin_hosts.is_empty());
         assert!(settings.admin_token.is_none());
@@ -300,15 +342,15 @@ mod tests {
             ("VESTIBULE_ADMIN_HOSTS", "https://metrics.example,*"),
             ("VESTIBULE_ADMIN_TOKEN", "0123456789abcde"),
             ("VESTIBULE_ACCESS_LOG", "1.5"),
-            ("VESTIBULE_GRPC_LISTEN", "127.0.0.1:1"),
+            ("VESTIBULE_GRPC_LISTEN", "grpc"),
         ])
         .unwrap_err();
         assert_eq!(
             problems,
             [
-                "VESTIBULE_GRPC_LISTEN",
                 "VESTIBULE_LISTEN",
                 "VESTIBULE_ADMIN_LISTEN",
+                "VESTIBULE_GRPC_LISTEN",
                 "VESTIBULE_ADMIN_HOSTS",
                 "VESTIBULE_ADMIN_HOSTS",
                 "VESTIBULE_ADMIN_TOKEN",
@@ -330,12 +372,16 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_serve_both() {
-        let both = [
-            ("VESTIBULE_LISTEN", "127.0.0.1:8080"),
-            ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:8080"),
+    fn one_address_cannot_serve_two() {
+        let names = [
+            "VESTIBULE_LISTEN",
+            "VESTIBULE_GRPC_LISTEN",
+            "VESTIBULE_ADMIN_LISTEN",
         ];
-        assert_eq!(read(&both).unwrap_err(), ["VESTIBULE_ADMIN_LISTEN"]);
+        for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+            let both = [one, other].map(|place| (names[place], "127.0.0.1:7070"));
+            assert_eq!(read(&both).unwrap_err(), [names[other]]);
+        }
         let any = [
             ("VESTIBULE_LISTEN", "127.0.0.1:0"),
             ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0"),

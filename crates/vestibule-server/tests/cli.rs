@@ -70,7 +70,7 @@ fn all_wrong_settings_are_in_one_report_and_nothing_is_made() {
         .with("DATABASE_POOL_SIZE", "many")
         .with("TENANCY", "island")
         .with("VESTIBULE_LISTEN", "8080")
-        .with("VESTIBULE_GRPC_LISTEN", "127.0.0.1:1")
+        .with("VESTIBULE_GRPC_LISTEN", "grpc")
         .with("VESTIBULE_LOG_FORMAT", "xml");
     for command in [
         &["serve", "--json"][..],

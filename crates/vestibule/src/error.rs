@@ -214,6 +214,8 @@ listed! {
         ClientSuspended = "client_suspended", "the service client is suspended";
         InsufficientRole = "insufficient_role", "the caller's role does not allow this";
         InsufficientScope = "insufficient_scope", "the caller's scopes do not allow this";
+        NoRule = "no_rule", "no rule lets anybody do this";
+        PermissionLacking = "permission_lacking", "the identity provider says that the caller may not do this";
         SourceOverLimit = "source_over_limit", "too many tokens from this source address were refused lately (see TOKEN_REFUSAL_LIMIT); this one was not looked at";
         VerifierBusy = "verifier_busy", "too many new tokens wait to be verified; this one was not looked at";
         StorageUnavailable = "storage_unavailable", "the database could not be reached";
@@ -270,7 +272,9 @@ impl Reason {
             Self::AccountSuspended => Code::AccountSuspended,
             Self::ClientSuspended => Code::ClientSuspended,
             Self::InsufficientRole => Code::InsufficientRole,
-            Self::InsufficientScope => Code::InsufficientScope,
+            Self::InsufficientScope | Self::NoRule | Self::PermissionLacking => {
+                Code::InsufficientScope
+            }
             Self::SourceOverLimit | Self::VerifierBusy => Code::TooManyRequests,
             Self::StorageUnavailable => Code::StorageUnavailable,
             Self::Internal => Code::InternalError,

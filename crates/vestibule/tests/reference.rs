@@ -5,10 +5,7 @@
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
-use vestibule::{
-    Code, Reason,
-    settings::{RESERVED, SETTINGS},
-};
+use vestibule::{Code, Reason, settings::SETTINGS};
 
 fn is_page(name: &str, text: &str) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -46,10 +43,10 @@ fn settings() {
     }
     text.push_str(
         "\n`SSL_CERT_FILE` is honoured for calls to Authress. `HTTP_PROXY` and the like are ignored: set\n\
-         `PROVIDER_PROXY`.\n\n## Known, but not used by this version\n\n",
+         `PROVIDER_PROXY`.\n\n## Tables, in the file alone\n\n",
     );
-    for name in RESERVED {
-        writeln!(text, "- `{name}`").unwrap();
+    for name in TABLES {
+        writeln!(text, "- `[[{name}]]`: what `/v1/authorize` demands of whom").unwrap();
     }
     is_page("settings.md", &text);
 }

@@ -78,7 +78,7 @@ async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
         ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
     ]);
     let mut reader = SettingsReader::from_pairs(pairs);
-    let server = ServerSettings::read(&mut reader).expect("sound settings");
+    let server = ServerSettings::read(&mut reader, None).expect("sound settings");
     let settings = Settings {
         provider: ProviderSettings::read(&mut reader).expect("sound settings"),
         database: DatabaseSettings::read(&mut reader).expect("sound settings"),

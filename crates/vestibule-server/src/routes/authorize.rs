@@ -10,13 +10,15 @@
 use std::sync::Arc;
 
 use axum::{
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use vestibule::{error::Code, http::Problem, principal::Principal};
 
-use super::openapi::ProblemBody;
+use super::{ApiState, openapi::ProblemBody};
+use crate::gateway::{self, Decision};
 
 const KIND: HeaderName = HeaderName::from_static("x-vestibule-kind");
 const USER_ID: HeaderName = HeaderName::from_static("x-vestibule-user-id");
@@ -25,7 +27,22 @@ const EMAIL: HeaderName = HeaderName::from_static("x-vestibule-email");
 const ROLE: HeaderName = HeaderName::from_static("x-vestibule-role");
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-vestibule-account-id");
 const TENANT_ID: HeaderName = HeaderName::from_static("x-vestibule-tenant-id");
-const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
+pub(crate) const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
+
+/// The same, signed; where `VESTIBULE_ASSERTION_AUDIENCES` is set.
+pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-vestibule-assertion");
+
+/// All of them, in the order in which they are sent.
+pub(crate) const IDENTITY_HEADERS: [HeaderName; 8] = [
+    KIND,
+    USER_ID,
+    AUTHRESS_USER_ID,
+    ROLE,
+    ACCOUNT_ID,
+    TENANT_ID,
+    EMAIL,
+    SCOPES,
+];
 
 /// All headers together, as they are on the wire, are below this.
 const LIMIT: usize = 6 * 1024;
@@ -64,6 +81,7 @@ struct Identity<'a> {
             ("X-Vestibule-Account-Id" = String, description = "The account's id"),
             ("X-Vestibule-Tenant-Id" = String, description = "The Authress tenant that the account is"),
             ("X-Vestibule-Scopes" = String, description = "Separated by commas; empty where there are none"),
+            ("X-Vestibule-Assertion" = String, description = "All of it signed (a JWT); only where VESTIBULE_ASSERTION_AUDIENCES is set"),
         )),
         (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
@@ -71,7 +89,39 @@ struct Identity<'a> {
         (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn authorize(principal: Principal) -> Result<Response, Problem> {
+pub(crate) async fn authorize(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    match gateway::decide(&mut parts, &state).await? {
+        Decision::Caller(principal, audience) => {
+            let mut answer = identified(&principal)?;
+            if let Some(assertions) = &state.assertions {
+                let assertion = assertions.about(&principal, audience.as_deref());
+                answer.headers_mut().insert(ASSERTION, assertion);
+            }
+            Ok(answer)
+        }
+        Decision::Nobody => {
+            let mut headers = nobody();
+            if state.assertions.is_some() {
+                headers.insert(ASSERTION, HeaderValue::from_static(""));
+            }
+            Ok((StatusCode::OK, headers).into_response())
+        }
+    }
+}
+
+/// All headers, empty: nobody was asked who he is, and the client's own copies say nothing.
+fn nobody() -> HeaderMap {
+    IDENTITY_HEADERS
+        .into_iter()
+        .map(|name| (name, HeaderValue::from_static("")))
+        .collect()
+}
+
+fn identified(principal: &Principal) -> Result<Response, Problem> {
     let user = principal.user();
     let account = principal.account();
     let identity = Identity {

@@ -4,9 +4,10 @@
 //! the OpenAPI document against it.
 
 mod activity;
-mod authorize;
+pub(crate) mod authorize;
 mod fallback;
 mod health;
+mod keys;
 mod me;
 mod openapi;
 mod paging;
@@ -20,15 +21,27 @@ use axum::{
     middleware,
     routing::{MethodRouter, any, get},
 };
-use vestibule::Vestibule;
+use vestibule::{Vestibule, settings::Network};
 
-use crate::{settings::AccessLog, telemetry::access_log};
+use crate::{
+    assertion::Assertions, gateway::rules::Rules, settings::AccessLog, telemetry::access_log,
+};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiState {
     pub(crate) vestibule: Vestibule,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) assertions: Option<Arc<Assertions>>,
+    pub(crate) trusted_proxies: Arc<[Network]>,
     readiness: Arc<health::LastLook>,
+}
+
+/// What `/v1/authorize` goes by, beside the caller's token.
+pub(crate) struct Gateway {
+    pub(crate) rules: Rules,
+    pub(crate) assertions: Option<Assertions>,
+    pub(crate) trusted_proxies: Vec<Network>,
 }
 
 /// One path and what answers there.
@@ -74,6 +87,7 @@ fn endpoints() -> Vec<Endpoint> {
         read("/v1/users", get(users::list)),
         read("/v1/users/{id}", get(users::show)),
         read("/v1/activity", get(activity::list)),
+        read("/.well-known/jwks.json", get(keys::published)),
         read("/healthz", get(health::alive)),
         read("/readyz", get(health::ready)),
         read("/openapi.json", get(openapi::document)),
@@ -81,7 +95,7 @@ fn endpoints() -> Vec<Endpoint> {
 }
 
 /// The public API, whole: routes, refusals, limits, and one log line per request.
-pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog) -> Router {
+pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, gateway: Gateway) -> Router {
     let layer = vestibule.layer().observe(access_log::observer(access_log));
     endpoints()
         .into_iter()
@@ -92,6 +106,9 @@ pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog) -> Router {
         .method_not_allowed_fallback(fallback::method_not_allowed)
         .with_state(ApiState {
             vestibule,
+            rules: Arc::new(gateway.rules),
+            assertions: gateway.assertions.map(Arc::new),
+            trusted_proxies: gateway.trusted_proxies.into(),
             readiness: Arc::default(),
         })
         .layer(middleware::from_fn(fallback::no_large_bodies))

@@ -17,7 +17,7 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::{activity, authorize, health, me, users};
+use super::{activity, authorize, health, keys, me, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +33,7 @@ use super::{activity, authorize, health, me, users};
         users::list,
         users::show,
         activity::list,
+        keys::published,
         health::alive,
         health::ready,
         document,

@@ -12,6 +12,9 @@
 //! | `life` | signals and addresses |
 //! | `database` | beginnings, kills, locks, and whose files they are |
 //! | `callers` | `/v1/me` and `/v1/authorize` |
+//! | `grpc` | the same answers over Envoy's `ext_authz` |
+//! | `rules` | what `/v1/authorize` demands of whom |
+//! | `assertion` | who calls, signed |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -31,12 +34,14 @@
 mod support;
 
 mod accounts;
+mod assertion;
 mod callers;
 mod changes;
 mod commands;
 mod database;
 mod doctor;
 mod first_visit;
+mod grpc;
 mod kept;
 mod life;
 mod logs;
@@ -45,6 +50,7 @@ mod network;
 mod outage;
 mod postgres;
 mod repair;
+mod rules;
 mod settings;
 mod surface;
 mod world;

@@ -17,6 +17,7 @@ use crate::{
 
 /// The contract's routes; a trailing `*` stands for any method.
 const ROUTES: &[&str] = &[
+    "/.well-known/jwks.json",
     "/healthz",
     "/openapi.json",
     "/readyz",
@@ -119,7 +120,7 @@ fn collect_references(value: &Value, found: &mut BTreeSet<String>) {
 /// Contract, document and server have the same routes and methods.
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_are_those_of_the_contract() {
-    let world = World::new(&[]).await;
+    let world = World::new(&[("VESTIBULE_ASSERTION_AUDIENCES", "orders")]).await;
     let server = world.place.serve();
     let document = document(&world, &server).await;
     let listed: BTreeMap<&str, BTreeSet<&str>> = document["paths"]

@@ -45,6 +45,8 @@ pub struct Running {
     child: Child,
     pub public: String,
     pub admin: String,
+    /// Where `VESTIBULE_GRPC_LISTEN` is set.
+    pub grpc: Option<String>,
     log: Arc<Mutex<Vec<String>>>,
     logging: Option<JoinHandle<()>>,
 }
@@ -191,6 +193,9 @@ impl Place {
         Running {
             public: address("public"),
             admin: address("admin"),
+            grpc: started["grpc"]
+                .as_str()
+                .map(|grpc| format!("http://{grpc}")),
             child,
             log,
             logging: Some(logging),

@@ -188,7 +188,8 @@ impl Principal {
         }
     }
 
-    pub(crate) fn refusal(&self, reason: Reason) -> Refusal {
+    /// A refusal of this caller, which his account's activity will show.
+    pub fn refusal(&self, reason: Reason) -> Refusal {
         Refusal {
             reason,
             caller: Some(self.caller.as_refused(&self.token.client_id)),

@@ -37,6 +37,10 @@ const MAX_CALLS: usize = 256;
 /// Authress' ids have at most 128 characters; twice that is a margin, not an invitation.
 const MAX_ID: usize = 256;
 
+/// The longest that Authress takes.
+const MAX_RESOURCE: usize = 512;
+const MAX_PERMISSION: usize = 64;
+
 /// A minted token is replaced this long before its end, so that none ends on the way.
 const MINT_AGAIN_SECS: i64 = MINTED_LIFETIME_SECS - 300;
 
@@ -157,6 +161,43 @@ impl AuthressApi {
             .await
     }
 
+    /// `GET /v1/users/{userId}/resources/{resourceUri}/permissions/{permission}`: whether the user
+    /// or service client has it.
+    ///
+    /// # Errors
+    /// The provider did not answer. Ids that none can have are "no", without a call.
+    pub async fn has_permission(
+        &self,
+        user_id: &str,
+        resource_uri: &str,
+        permission: &str,
+    ) -> Result<bool, ProviderError> {
+        let possible = [
+            (user_id, MAX_ID),
+            (resource_uri, MAX_RESOURCE),
+            (permission, MAX_PERMISSION),
+        ]
+        .iter()
+        .all(|(text, longest)| is_possible_segment(text, *longest));
+        if !possible {
+            return Ok(false);
+        }
+        let [user, resource, permission] = [user_id, resource_uri, permission]
+            .map(|text| utf8_percent_encode(text, SEGMENT).to_string());
+        let address = format!(
+            "{}/v1/users/{user}/resources/{resource}/permissions/{permission}",
+            self.origin
+        );
+        self.observed(Endpoint::Permission, async {
+            match self.asked(&address).await? {
+                Answer::Body(_) => Ok(Found::Present(Arc::new(()))),
+                Answer::Gone => Ok(Found::Gone),
+            }
+        })
+        .await
+        .map(|found| matches!(found, Found::Present(_)))
+    }
+
     async fn resource<T>(
         &self,
         endpoint: Endpoint,
@@ -170,17 +211,22 @@ impl AuthressApi {
         let id_segment = utf8_percent_encode(id, SEGMENT);
         let address = format!("{}/v1/{collection}/{id_segment}", self.origin);
         self.observed(endpoint, async {
-            let deadline = self.transport.deadline();
-            let _turn = match timeout_at(deadline, self.calls.acquire()).await {
-                Ok(turn) => turn,
-                Err(_) => return Err(ProviderError::Timeout.into()),
-            };
-            match self.authorized(&address, deadline).await? {
+            match self.asked(&address).await? {
                 Answer::Body(body) => Ok(Found::Present(Arc::new(read(&body, id)?))),
                 Answer::Gone => Ok(Found::Gone),
             }
         })
         .await
+    }
+
+    /// One call within its deadline, the wait for a turn included.
+    async fn asked(&self, address: &str) -> Result<Answer, Failed> {
+        let deadline = self.transport.deadline();
+        let _turn = match timeout_at(deadline, self.calls.acquire()).await {
+            Ok(turn) => turn,
+            Err(_) => return Err(ProviderError::Timeout.into()),
+        };
+        self.authorized(address, deadline).await
     }
 
     async fn authorized(&self, address: &str, deadline: Instant) -> Result<Answer, Failed> {
@@ -333,9 +379,13 @@ impl Minted {
 /// Whether anything can have this id. What cannot exist is never asked for: as a segment of a
 /// path, `.` and `..` would name something else.
 pub(super) fn is_possible_id(id: &str) -> bool {
-    !matches!(id, "" | "." | "..")
-        && id.chars().take(MAX_ID + 1).count() <= MAX_ID
-        && !id.chars().any(char::is_control)
+    is_possible_segment(id, MAX_ID)
+}
+
+fn is_possible_segment(text: &str, longest: usize) -> bool {
+    !matches!(text, "" | "." | "..")
+        && text.chars().take(longest + 1).count() <= longest
+        && !text.chars().any(char::is_control)
 }
 
 /// What the SDKs put into `iss`: the API's origin, but Authress' own canonical host where that is

@@ -8,6 +8,7 @@ pub use self::answers::{AuthressClient, AuthressTenant, AuthressUser, Found, Pro
 pub use self::authress::AuthressApi;
 pub use self::client::{Authress, Clients, Tenants, Users};
 pub use self::key_sets::KeySets;
+pub(crate) use self::permissions::PermissionCache;
 pub(crate) use self::profiles::{Dated, TenantCache, UserCache};
 
 mod authress;
@@ -15,6 +16,7 @@ mod budget;
 mod client;
 mod kept;
 mod key_sets;
+mod permissions;
 mod profiles;
 mod reading;
 mod refresh;

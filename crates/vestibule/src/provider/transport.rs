@@ -49,6 +49,7 @@ pub(super) enum Endpoint {
     User,
     Tenant,
     Client,
+    Permission,
 }
 
 /// What a call ended with that did not fail.
@@ -73,7 +74,7 @@ pub(super) struct Transport {
     lanes: HashMap<String, Lane>,
     recipe: Recipe,
     timeout: Duration,
-    warned: [Mutex<Option<Instant>>; 5],
+    warned: [Mutex<Option<Instant>>; 6],
 }
 
 /// The connections to one origin.
@@ -96,6 +97,7 @@ impl Endpoint {
             Self::User => "user",
             Self::Tenant => "tenant",
             Self::Client => "client",
+            Self::Permission => "permission",
         }
     }
 

@@ -15,7 +15,7 @@ mod url;
 
 pub use self::admission::{AdmissionSettings, Network, NetworkError};
 pub use self::database::{DatabaseLocation, DatabaseSettings, SqliteSettings, Tenancy};
-pub use self::names::{RESERVED, SETTINGS, Setting};
+pub use self::names::{SETTINGS, Setting, TABLES};
 pub use self::postgres::{BindingKey, PostgresLogins, PostgresSettings, PostgresUrl};
 pub use self::provider::{ProviderSettings, Provisioning};
 pub use self::reader::{Secret, SettingProblem, SettingsError, SettingsReader};

@@ -183,7 +183,22 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "VESTIBULE_TRUSTED_PROXIES",
         "empty",
-        "networks whose `X-Forwarded-For` says where a request comes from, comma-separated",
+        "networks whose `X-Forwarded-…` headers are believed, comma-separated",
+    ),
+    open(
+        "VESTIBULE_GRPC_LISTEN",
+        "none",
+        "Envoy's ext_authz over gRPC",
+    ),
+    open(
+        "VESTIBULE_ASSERTION_AUDIENCES",
+        "empty",
+        "applications that X-Vestibule-Assertion is signed for, comma-separated; empty: no assertions",
+    ),
+    open(
+        "VESTIBULE_ASSERTION_ISSUER",
+        "vestibule",
+        "`iss` of assertions",
     ),
     open(
         "VESTIBULE_ADMIN_LISTEN",
@@ -213,14 +228,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// Settings that other versions or databases know; accepted in a file, so that one file serves.
-pub const RESERVED: &[&str] = &["VESTIBULE_GRPC_LISTEN"];
+/// What only the file can have: lists of tables, in lower case.
+pub const TABLES: &[&str] = &["rules"];
 
 /// Whether `name`, in upper case, is a setting or the file form of a secret.
 pub(crate) fn is_known(name: &str) -> bool {
-    RESERVED.contains(&name)
-        || SETTINGS.iter().any(|setting| {
-            setting.name == name
-                || (setting.secret && name.strip_suffix("_FILE") == Some(setting.name))
-        })
+    SETTINGS.iter().any(|setting| {
+        setting.name == name || (setting.secret && name.strip_suffix("_FILE") == Some(setting.name))
+    })
 }

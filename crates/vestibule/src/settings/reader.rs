@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use serde::de::DeserializeOwned;
+
 use super::names;
 
 /// A setting that must not be printed.
@@ -68,6 +70,7 @@ type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send>;
 pub struct SettingsReader {
     environment: Lookup,
     file: BTreeMap<String, String>,
+    tables: BTreeMap<String, Vec<toml::Table>>,
     problems: Vec<SettingProblem>,
 }
 
@@ -90,6 +93,7 @@ impl SettingsReader {
         Self {
             environment: Box::new(lookup),
             file: BTreeMap::new(),
+            tables: BTreeMap::new(),
             problems: Vec::new(),
         }
     }
@@ -138,6 +142,15 @@ impl SettingsReader {
             }
         };
         for (key, value) in table {
+            if names::TABLES.contains(&&*key) {
+                match tables(value) {
+                    Some(tables) => drop(self.tables.insert(key, tables)),
+                    None => {
+                        self.problem(&key, format!("must be tables: write [[{key}]] before each"))
+                    }
+                }
+                continue;
+            }
             let name = key.to_ascii_uppercase();
             if key != key.to_ascii_lowercase() || !names::is_known(&name) {
                 self.problem(&key, format!("no such setting: remove it from {shown}"));
@@ -297,6 +310,27 @@ impl SettingsReader {
             .collect()
     }
 
+    /// The tables of this name, which only the file can have. None where one of them is wrong.
+    pub fn tables<T: DeserializeOwned>(&mut self, name: &str) -> Option<Vec<T>> {
+        let tables = self.tables.remove(name).unwrap_or_default();
+        let mut read = Some(Vec::with_capacity(tables.len()));
+        for (number, table) in (1..).zip(tables) {
+            match T::deserialize(table) {
+                Ok(item) => {
+                    if let Some(read) = &mut read {
+                        read.push(item);
+                    }
+                }
+                Err(error) => {
+                    let mistake = error.message().trim_end();
+                    self.problem(name, format!("number {number}: {mistake}"));
+                    read = None;
+                }
+            }
+        }
+        read
+    }
+
     /// The end of reading.
     ///
     /// # Errors
@@ -310,6 +344,19 @@ impl SettingsReader {
             })
         }
     }
+}
+
+fn tables(value: toml::Value) -> Option<Vec<toml::Table>> {
+    let toml::Value::Array(items) = value else {
+        return None;
+    };
+    items
+        .into_iter()
+        .map(|item| match item {
+            toml::Value::Table(table) => Some(table),
+            _ => None,
+        })
+        .collect()
 }
 
 fn toml_text(value: &toml::Value) -> Option<String> {

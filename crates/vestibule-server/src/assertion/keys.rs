@@ -1,0 +1,150 @@
+//! The keys that sign assertions: a new one each day, the same on every replica.
+//!
+//! All replicas have the same secret, and a day's key is derived from it. So they agree without
+//! asking each other, and a restart changes nothing. Published are yesterday's key, today's and
+//! tomorrow's: an application that fetches the set once a day never meets an unknown one.
+
+use std::fmt;
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use ed25519_dalek::{Signer as _, SigningKey};
+use hkdf::Hkdf;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+/// How long a key signs, in seconds.
+const DAY: i64 = 86_400;
+
+/// What all keys are derived from.
+#[derive(Clone)]
+pub(super) struct Root(Zeroizing<[u8; 32]>);
+
+/// One day's key.
+pub(super) struct DayKey {
+    day: i64,
+    key_id: String,
+    signing: SigningKey,
+}
+
+/// A key as applications get it (RFC 8037 §2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct PublicKey {
+    kty: &'static str,
+    crv: &'static str,
+    alg: &'static str,
+    r#use: &'static str,
+    kid: String,
+    x: String,
+}
+
+impl Root {
+    pub(super) fn new(secret: [u8; 32]) -> Self {
+        Self(Zeroizing::new(secret))
+    }
+
+    /// The key of the day in which `now`, in seconds since 1970, lies.
+    pub(super) fn key_at(&self, now: i64) -> DayKey {
+        let day = now.div_euclid(DAY);
+        let derived = Hkdf::<Sha256>::new(Some(b"vestibule assertion v1"), self.0.as_slice());
+        let mut seed = Zeroizing::new([0; 32]);
+        // 32 bytes is within HKDF's limit of 255 blocks, so expansion cannot fail.
+        let _ = derived.expand(&day.to_be_bytes(), seed.as_mut_slice());
+        let signing = SigningKey::from_bytes(&seed);
+        let key_id = thumbprint(&encoded_point(&signing));
+        DayKey {
+            day,
+            key_id,
+            signing,
+        }
+    }
+
+    /// What is published at `now`.
+    pub(super) fn published_at(&self, now: i64) -> Vec<PublicKey> {
+        [-DAY, 0, DAY]
+            .into_iter()
+            .map(|offset| self.key_at(now.saturating_add(offset)).public())
+            .collect()
+    }
+}
+
+impl DayKey {
+    /// Whether this is still the key of `now`.
+    pub(super) const fn is_of(&self, now: i64) -> bool {
+        now.div_euclid(DAY) == self.day
+    }
+
+    pub(super) fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.signing.sign(message).to_bytes()
+    }
+
+    fn public(&self) -> PublicKey {
+        PublicKey {
+            kty: "OKP",
+            crv: "Ed25519",
+            alg: "EdDSA",
+            r#use: "sig",
+            kid: self.key_id.clone(),
+            x: encoded_point(&self.signing),
+        }
+    }
+}
+
+fn encoded_point(key: &SigningKey) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes())
+}
+
+/// RFC 7638 §3 with the members of RFC 8037 §2.
+fn thumbprint(x: &str) -> String {
+    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(members))
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Root(…)")
+    }
+}
+
+impl fmt::Debug for DayKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DayKey")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thumbprint_of_rfc_8037() {
+        // RFC 8037 appendix A.3.
+        assert_eq!(
+            thumbprint("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+    }
+
+    #[test]
+    fn a_key_a_day_and_three_published() {
+        let root = Root::new([7; 32]);
+        let noon = 1_795_521_600;
+        let today = root.key_at(noon);
+        assert!(today.is_of(noon + DAY / 2 - 1) && !today.is_of(noon + DAY / 2));
+        let tomorrow = root.key_at(noon + DAY);
+        assert_ne!(today.key_id(), tomorrow.key_id());
+        let published = root.published_at(noon);
+        assert_eq!(published[1], today.public());
+        assert_eq!(published[2], tomorrow.public());
+        assert_eq!(published[1..], root.published_at(noon + DAY)[..2]);
+        // Another secret, other keys.
+        let other = Root::new([8; 32]);
+        assert_ne!(other.key_at(noon).public(), today.public());
+    }
+}

@@ -1,0 +1,309 @@
+//! One check: Envoy's description of a request → `/v1/authorize` → what Envoy is to do.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use axum::{
+    Router,
+    body::{self, Body},
+    extract::ConnectInfo,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode,
+        header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, ORIGIN},
+        request,
+    },
+    response::Response as HttpResponse,
+};
+use envoy_types::pb::{
+    envoy::{
+        config::core::v3::{
+            HeaderValue as EnvoyHeader, HeaderValueOption, address::Address,
+            header_value_option::HeaderAppendAction,
+        },
+        service::auth::v3::{
+            AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
+            attribute_context::HttpRequest as Described, authorization_server::Authorization,
+            check_response::HttpResponse as Verdict,
+        },
+        r#type::v3::HttpStatus,
+    },
+    google::{
+        protobuf::{ListValue, Struct, Value, value::Kind},
+        rpc::Status as RpcStatus,
+    },
+};
+use percent_encoding::percent_decode_str;
+use tonic::{Code, Request, Response, Status, async_trait};
+use tower::Service as _;
+use vestibule::settings::Network;
+
+use crate::gateway::original::OriginalRequest;
+use crate::routes::authorize::{IDENTITY_HEADERS, SCOPES};
+
+/// Where checks are answered.
+const AUTHORIZE: &str = "/v1/authorize";
+
+/// More than any answer of ours.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What our own headers' names begin with, when `_` counts as `-` as it does for many servers
+/// behind a proxy.
+const PREFIX: &str = "x-vestibule-";
+
+/// Answers checks.
+#[derive(Debug)]
+pub(crate) struct Door {
+    router: Router,
+    trusted_proxies: Vec<Network>,
+}
+
+impl Door {
+    pub(crate) const fn new(router: Router, trusted_proxies: Vec<Network>) -> Self {
+        Self {
+            router,
+            trusted_proxies,
+        }
+    }
+
+    /// Where the described request came from: what Envoy says, where Envoy is trusted; else Envoy.
+    fn source(
+        &self,
+        peer: Option<SocketAddr>,
+        attributes: &AttributeContext,
+    ) -> Option<SocketAddr> {
+        let peer = peer?;
+        if !self.trusts(peer) {
+            return Some(peer);
+        }
+        let source = attributes.source.as_ref()?.address.as_ref()?;
+        match source.address.as_ref()? {
+            Address::SocketAddress(address) => {
+                Some(SocketAddr::new(address.address.parse().ok()?, 0))
+            }
+            _ => None,
+        }
+    }
+
+    fn trusts(&self, peer: SocketAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(peer.ip()))
+    }
+}
+
+#[async_trait]
+impl Authorization for Door {
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        let peer = request.remote_addr();
+        let attributes = request.into_inner().attributes.unwrap_or_default();
+        let source = self.source(peer, &attributes);
+        let described = attributes
+            .request
+            .and_then(|request| request.http)
+            .ok_or_else(|| Status::invalid_argument("no HTTP request is described"))?;
+        let trusted = peer.is_some_and(|peer| self.trusts(peer));
+        let asked = asked(&described, source, trusted)?;
+        // A router is always ready, and cheap to clone.
+        let answer = match self.router.clone().call(asked).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        let response = if answer.status() == StatusCode::OK {
+            allowed(&answer, &described)
+        } else {
+            denied(answer).await?
+        };
+        Ok(Response::new(response))
+    }
+}
+
+/// The request to `/v1/authorize`. Of the described one it has what authentication looks at.
+fn asked(
+    described: &Described,
+    source: Option<SocketAddr>,
+    trusted: bool,
+) -> Result<HttpRequest<Body>, Status> {
+    let method = Method::from_bytes(described.method.as_bytes())
+        .map_err(|_| Status::invalid_argument("no method is described"))?;
+    let original = OriginalRequest {
+        method: described.method.clone(),
+        host: described.host.clone(),
+        target: described.path.clone(),
+    };
+    let mut asked: request::Builder = HttpRequest::builder()
+        .method(method)
+        .uri(AUTHORIZE)
+        .extension(original);
+    if let Some(source) = source {
+        asked = asked.extension(ConnectInfo(source));
+    }
+    // From anybody else it says what its sender likes.
+    let forwarded = trusted.then_some(FORWARDED_FOR);
+    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD]
+        .into_iter()
+        .chain(forwarded)
+    {
+        if let Some(value) = described.headers.get(name.as_str()) {
+            asked = asked.header(name, value.as_str());
+        }
+    }
+    for value in authorizations(described) {
+        // What cannot be a header is still a credential that was sent, and a bad one.
+        let value = HeaderValue::from_bytes(value)
+            .unwrap_or_else(|_| HeaderValue::from_static("malformed"));
+        asked = asked.header(AUTHORIZATION, value);
+    }
+    asked
+        .body(Body::empty())
+        .map_err(|_| Status::internal("the check cannot be asked"))
+}
+
+/// Every `Authorization` header. Where Envoy sends headers as a map, it has joined repeated ones
+/// with a comma, which no bearer token has: that stays malformed.
+fn authorizations(described: &Described) -> Vec<&[u8]> {
+    let name = AUTHORIZATION.as_str();
+    let mut values: Vec<&[u8]> = described
+        .headers
+        .iter()
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_bytes())
+        .collect();
+    let raw = described.header_map.iter().flat_map(|map| &map.headers);
+    values.extend(
+        raw.filter(|header| header.key.eq_ignore_ascii_case(name))
+            .map(|header| match &*header.raw_value {
+                [] => header.value.as_bytes(),
+                raw => raw,
+            }),
+    );
+    values
+}
+
+/// The names of all headers that the client sent.
+fn names(described: &Described) -> impl Iterator<Item = &str> {
+    let raw = described.header_map.iter().flat_map(|map| &map.headers);
+    described
+        .headers
+        .keys()
+        .map(String::as_str)
+        .chain(raw.map(|header| &*header.key))
+}
+
+fn allowed(answer: &HttpResponse, described: &Described) -> CheckResponse {
+    let identity = answer.headers();
+    let ok = OkHttpResponse {
+        headers: identity
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with(PREFIX))
+            .map(|(name, value)| overwrite(name, value))
+            .collect(),
+        headers_to_remove: names(described)
+            .filter(|name| is_spoofed(name, identity))
+            .map(str::to_owned)
+            .collect(),
+        ..OkHttpResponse::default()
+    };
+    CheckResponse {
+        status: Some(rpc_status(Code::Ok)),
+        dynamic_metadata: Some(metadata(identity)),
+        http_response: Some(Verdict::OkResponse(ok)),
+    }
+}
+
+async fn denied(answer: HttpResponse) -> Result<CheckResponse, Status> {
+    let (parts, body) = answer.into_parts();
+    let body = body::to_bytes(body, ANSWER_BYTES)
+        .await
+        .map_err(|_| Status::internal("the refusal cannot be read"))?;
+    let denied = DeniedHttpResponse {
+        status: Some(HttpStatus {
+            code: parts.status.as_u16().into(),
+        }),
+        headers: parts
+            .headers
+            .iter()
+            // Envoy writes the length itself.
+            .filter(|(name, _)| *name != CONTENT_LENGTH)
+            .map(|(name, value)| overwrite(name, value))
+            .collect(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
+    Ok(CheckResponse {
+        status: Some(rpc_status(code(parts.status))),
+        dynamic_metadata: None,
+        http_response: Some(Verdict::DeniedResponse(denied)),
+    })
+}
+
+/// Whether a client's header reads as one of ours to somebody, and is not replaced by ours.
+fn is_spoofed(name: &str, identity: &HeaderMap) -> bool {
+    let reads_as = name.to_ascii_lowercase().replace('_', "-");
+    // Looked up as HTTP does, without regard to case.
+    reads_as.starts_with(PREFIX) && !identity.contains_key(name)
+}
+
+fn overwrite(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(EnvoyHeader {
+            key: name.as_str().to_owned(),
+            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            raw_value: Vec::new(),
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        // An empty one keeps the client's own from the application.
+        keep_empty_value: true,
+        ..HeaderValueOption::default()
+    }
+}
+
+/// Who calls, for Envoy's other filters and its log: `kind`, `user_id`, … as in the headers, but
+/// decoded, and the scopes as a list.
+fn metadata(identity: &HeaderMap) -> Struct {
+    let decoded = |text: &str| Value {
+        kind: Some(Kind::StringValue(
+            percent_decode_str(text).decode_utf8_lossy().into_owned(),
+        )),
+    };
+    let fields: HashMap<String, Value> = IDENTITY_HEADERS
+        .iter()
+        .filter_map(|name| {
+            let value = identity.get(name)?.to_str().ok()?;
+            let key = name.as_str().strip_prefix(PREFIX)?.replace('-', "_");
+            let value = if *name == SCOPES {
+                let scopes = value.split(',').filter(|scope| !scope.is_empty());
+                Value {
+                    kind: Some(Kind::ListValue(ListValue {
+                        values: scopes.map(decoded).collect(),
+                    })),
+                }
+            } else {
+                decoded(value)
+            };
+            Some((key, value))
+        })
+        .collect();
+    Struct { fields }
+}
+
+fn rpc_status(code: Code) -> RpcStatus {
+    RpcStatus {
+        code: code.into(),
+        ..RpcStatus::default()
+    }
+}
+
+/// What Envoy counts a refusal as; the client's own status is in the answer.
+fn code(status: StatusCode) -> Code {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Code::InvalidArgument,
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+        StatusCode::INTERNAL_SERVER_ERROR => Code::Internal,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+        _ => Code::PermissionDenied,
+    }
+}

@@ -1,0 +1,170 @@
+//! `X-Vestibule-Assertion`: what it says, who can check it, and who does not take it.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use ed25519_dalek::{Signature, VerifyingKey};
+use serde_json::{Value, json};
+
+use crate::{
+    support::Running,
+    world::{World, eventually},
+};
+
+const ON: (&str, &str) = ("VESTIBULE_ASSERTION_AUDIENCES", "orders,billing");
+
+fn decoded(part: &str) -> Value {
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+async fn keys(world: &World, server: &Running) -> Value {
+    let url = format!("{}/.well-known/jwks.json", server.public);
+    let answer = world.http.get(url).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["cache-control"], "public, max-age=3600");
+    answer.json().await.unwrap()
+}
+
+/// Header and claims, if one of the keys signed them.
+fn checked(assertion: &str, keys: &Value) -> Option<(Value, Value)> {
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let header = decoded(header);
+    let key = keys["keys"].as_array().unwrap().iter();
+    let key = key.clone().find(|key| key["kid"] == header["kid"])?;
+    let point = BASE64_URL_SAFE_NO_PAD
+        .decode(key["x"].as_str().unwrap())
+        .unwrap();
+    let key = VerifyingKey::from_bytes(&point.try_into().unwrap()).unwrap();
+    let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let signature = Signature::from_slice(&signature).unwrap();
+    key.verify_strict(signed.as_bytes(), &signature).ok()?;
+    Some((header, decoded(claims)))
+}
+
+async fn assertion(world: &World, server: &Running, token: &str) -> String {
+    let answer = world.get(server, "/v1/authorize", token).await.expect_ok();
+    answer.header("x-vestibule-assertion").unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_who_calls_and_for_how_long() {
+    let world = World::new(&[ON]).await;
+    let server = world.place.serve();
+    let keys = keys(&world, &server).await;
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 3);
+    for key in keys["keys"].as_array().unwrap() {
+        assert!(key.get("d").is_none());
+    }
+    let ada = world.user("user_ada");
+    let (header, claims) = checked(&assertion(&world, &server, &ada).await, &keys).unwrap();
+    assert_eq!(
+        (&header["alg"], &header["typ"]),
+        (&json!("EdDSA"), &json!("vestibule-assertion+jwt"))
+    );
+    let lifetime = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+    assert!((1..=60).contains(&lifetime), "{lifetime}");
+    let me = world.me(&server, &ada).await.expect_ok().json();
+    for (claim, value) in [
+        ("iss", json!("vestibule")),
+        ("aud", json!("orders")),
+        ("sub", me["user"]["id"].clone()),
+        ("kind", json!("user")),
+        ("role", json!("member")),
+        ("email", json!("ada@acme.example")),
+        ("name", json!("Ada")),
+        ("authress_user_id", json!("user_ada")),
+        ("account_id", json!(world.acme)),
+        ("tenant_id", json!("tenant_acme")),
+        ("client_id", json!("app_web")),
+        ("scope", json!("openid profile email")),
+    ] {
+        assert_eq!(claims[claim], value, "{claim}");
+    }
+
+    let robot = assertion(&world, &server, &world.robot("sc_robot01")).await;
+    let (_, claims) = checked(&robot, &keys).unwrap();
+    assert_eq!(claims["kind"], "machine");
+    assert!(claims.get("email").is_none());
+
+    // Not past the end of the token.
+    let brief = world.sandbox.user_token("user_ada").expires_in(20).mint();
+    let (_, claims) = checked(&assertion(&world, &server, &brief).await, &keys).unwrap();
+    let me = world.me(&server, &brief).await.expect_ok().json();
+    let ends = me["token"]["expires_at"]
+        .as_str()
+        .unwrap()
+        .parse::<jiff::Timestamp>()
+        .unwrap();
+    assert_eq!(claims["exp"], ends.as_second());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signed_once_for_the_same_facts_and_never_for_others() {
+    let world = World::new(&[ON]).await;
+    let server = world.place.serve();
+    let keys = keys(&world, &server).await;
+    let ada = world.user("user_ada");
+    let first = assertion(&world, &server, &ada).await;
+    for _ in 0..20 {
+        assert_eq!(assertion(&world, &server, &ada).await, first);
+    }
+    let users = world
+        .place
+        .json(&["user", "list", "--account", &world.acme]);
+    let id = users["items"][0]["id"].as_str().unwrap();
+    world.place.json(&["user", "set-role", id, "owner"]);
+    eventually(
+        std::time::Duration::from_secs(1),
+        "has his role",
+        async || {
+            let (_, claims) = checked(&assertion(&world, &server, &ada).await, &keys).unwrap();
+            claims["role"] == "owner"
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_replica_signs_with_the_same_keys() {
+    let world = World::new(&[ON]).await;
+    let (one, other) = (world.place.serve(), world.place.serve());
+    assert_eq!(keys(&world, &one).await, keys(&world, &other).await);
+    let ada = world.user("user_ada");
+    let made = assertion(&world, &one, &ada).await;
+    assert!(checked(&made, &keys(&world, &other).await).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_is_taken_for_the_other() {
+    let world = World::new(&[ON]).await;
+    let server = world.place.serve();
+    let ada = world.user("user_ada");
+    let made = assertion(&world, &server, &ada).await;
+    world.me(&server, &made).await.expect(401, "invalid_token");
+    let url = format!("{}/v1/me", server.public);
+    let alone = world.http.get(url).header("x-vestibule-assertion", made);
+    crate::world::Answer::of(alone)
+        .await
+        .expect(401, "missing_token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn off_unless_an_application_is_named() {
+    let world = World::new(&[]).await;
+    let server = world.place.serve();
+    let answer = world
+        .get(&server, "/v1/authorize", &world.user("user_ada"))
+        .await
+        .expect_ok();
+    assert_eq!(answer.header("x-vestibule-assertion"), None);
+    world
+        .get(&server, "/.well-known/jwks.json", "")
+        .await
+        .expect(404, "not_found");
+    let same = World::new(&[("VESTIBULE_ASSERTION_AUDIENCES", "vestibule")]).await;
+    let said = same.place.run(&["config", "check"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.stderr.contains("VESTIBULE_ASSERTION_AUDIENCES"),
+        "{said:?}"
+    );
+}
