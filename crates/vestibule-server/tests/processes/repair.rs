@@ -13,6 +13,8 @@ struct Harm {
     /// A superuser's statements, where the account's tables lie. `{app}`, `{owner}` and `{space}`
     /// (the account's schema, or database) are put in.
     sql: &'static str,
+    /// Whether the finding's fix is to run `migrate`.
+    is_the_fix: bool,
 }
 
 const fn harm(finding: &'static str, tenancy: &'static str, sql: &'static str) -> Harm {
@@ -20,6 +22,15 @@ const fn harm(finding: &'static str, tenancy: &'static str, sql: &'static str) -
         finding,
         tenancy,
         sql,
+        is_the_fix: true,
+    }
+}
+
+/// The fix that the finding names is another one, and `migrate` is one all the same.
+const fn harm_too(finding: &'static str, tenancy: &'static str, sql: &'static str) -> Harm {
+    Harm {
+        is_the_fix: false,
+        ..harm(finding, tenancy, sql)
     }
 }
 
@@ -76,26 +87,22 @@ const HARMS: &[Harm] = &[
         "database",
         "REVOKE CONNECT ON DATABASE {space} FROM {app}",
     ),
-];
-
-/// What its hint does not say, and `migrate` sets right all the same.
-const MORE: &[Harm] = &[
-    harm(
+    harm_too(
         "rls_missing",
         "schema",
         "ALTER TABLE {space}.vestibule_activity DISABLE ROW LEVEL SECURITY",
     ),
-    harm(
+    harm_too(
         "policy_missing",
         "schema",
         "DROP POLICY vestibule_account ON {space}.vestibule_activity",
     ),
-    harm(
+    harm_too(
         "login_may_truncate",
         "schema",
         "GRANT TRUNCATE ON {space}.vestibule_activity TO {app}",
     ),
-    harm(
+    harm_too(
         "database_open",
         "database",
         "GRANT CONNECT ON DATABASE {space} TO PUBLIC",
@@ -131,35 +138,43 @@ fn found(site: &Site, name: &str) -> Option<Value> {
     all.iter().find(problem).cloned()
 }
 
-async fn is_repaired(harm: &Harm, said: bool) {
+async fn is_repaired(site: &Site, account: &str, harm: &Harm) {
     let what = format!("{} in {}: {}", harm.finding, harm.tenancy, harm.sql);
-    let site = Site::new(harm.tenancy, false).await;
-    site.place.json(&["migrate"]);
-    let account = site.place.account("Acme", "tenant_acme");
-    run(&site, harm, &account).await;
-    let Some(finding) = found(&site, harm.finding) else {
+    run(site, harm, account).await;
+    let Some(finding) = found(site, harm.finding) else {
         panic!("was not found: {what}");
     };
     let fix = finding["fix"].as_str().unwrap();
-    assert_eq!(fix.contains("vestibule migrate"), said, "{what}: {fix}");
+    let named = fix.contains("vestibule migrate");
+    assert_eq!(named, harm.is_the_fix, "{what}: {fix}");
     site.place.json(&["migrate"]);
-    assert_eq!(found(&site, harm.finding), None, "{what}");
+    assert_eq!(found(site, harm.finding), None, "{what}");
+}
+
+async fn all_are_repaired(tenancy: &str) {
+    let site = Site::new(tenancy, false).await;
+    site.place.json(&["migrate"]);
+    let account = site.place.account("Acme", "tenant_acme");
+    for harm in HARMS.iter().filter(|harm| harm.tenancy == tenancy) {
+        is_repaired(&site, &account, harm).await;
+    }
     let said = site.place.run(&["doctor", "--json"]);
-    assert_eq!(said.code, 0, "{what}: {said:?}");
+    assert_eq!(said.code, 0, "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_fix_that_the_doctor_names_is_one() {
-    for harm in HARMS {
-        is_repaired(harm, true).await;
-    }
+async fn migrate_is_the_fix_in_row() {
+    all_are_repaired("row").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrate_secures_what_lacks_no_migration() {
-    for harm in MORE {
-        is_repaired(harm, false).await;
-    }
+async fn migrate_is_the_fix_in_schema() {
+    all_are_repaired("schema").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_is_the_fix_in_a_database() {
+    all_are_repaired("database").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,11 +118,12 @@ impl DatabaseSettings {
         })
     }
 
-    /// Those of the connections in all that read and write the directory on PostgreSQL. With the
-    /// one that listens for its changes they are a third. A request that holds a session's
-    /// connection may ask the directory too: were they the same, all could wait for each other.
+    /// Those of the connections in all that read and write the directory on PostgreSQL: one
+    /// listens for its changes, and of the others these are a third. A request that holds a
+    /// session's connection may ask the directory too: were they the same, all could wait for each
+    /// other.
     pub(crate) fn directory_connections(&self) -> u32 {
-        (self.pool_size.div_ceil(3) - 1).max(1)
+        self.pool_size.saturating_sub(1).div_ceil(3).max(1)
     }
 
     /// The others, for tenant sessions; at least one.

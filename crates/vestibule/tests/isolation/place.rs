@@ -62,8 +62,8 @@ impl Place {
                 pairs.push(("DATABASE_URL", url));
                 pairs.push(("VESTIBULE_BINDING_KEY", STANDARD.encode(KEY)));
                 pairs.push(("TENANCY", tenancy.as_str().to_owned()));
-                // A third of them is the directory's, and two at least.
-                let all = sessions + sessions.div_ceil(2).max(2);
+                // One listens for changes, and of the others a third is the directory's.
+                let all = 1 + sessions + sessions.div_ceil(2);
                 pairs.push(("DATABASE_POOL_SIZE", all.to_string()));
                 if owner {
                     pairs.push(("DATABASE_ADMIN_URL", database.owner_url()));

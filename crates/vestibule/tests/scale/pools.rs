@@ -19,8 +19,8 @@ use crate::{
 };
 
 const POOL: i64 = 6;
-/// Of these, one listens for changes and one reads the directory.
-const SESSIONS: usize = 4;
+/// Of these, one listens for changes and two are the directory's.
+const SESSIONS: usize = 3;
 /// Requests of a load, at least: `SCALE_REQUESTS`.
 const REQUESTS: usize = 120;
 /// Requests that are there at the same time.
