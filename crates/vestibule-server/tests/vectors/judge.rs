@@ -1,6 +1,10 @@
 //! Sends every vector and judges the answers.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use vestibule_sandbox::{Fault, Sandbox, Target};
 
@@ -8,7 +12,7 @@ use crate::{
     complaints::Complaints,
     recipe::Hand,
     vector::{Group, Settings, groups},
-    world::{Asker, World},
+    world::{Asker, PATIENCE, World},
 };
 
 const NO_TOKEN: [&str; 2] = ["missing_token", "malformed_authorization"];
@@ -138,8 +142,7 @@ async fn a_server_can_be_elsewhere() {
 
 /// Takes the place of the sandbox that a server knows, and sends what its settings allow.
 async fn elsewhere(base: &str, keys: &Path, port: u16, settings: &Settings) {
-    let sandbox = Sandbox::builder().keep_in(keys).port(port).start().await;
-    let asker = Asker::new(sandbox.unwrap()).await;
+    let asker = Asker::new(sandbox_on(port, keys).await).await;
     let group = groups()
         .into_iter()
         .find(|group| group.settings == *settings);
@@ -152,4 +155,16 @@ async fn elsewhere(base: &str, keys: &Path, port: u16, settings: &Settings) {
     }
     asker.sandbox.stop();
     complaints.end();
+}
+
+/// The port was somebody's a moment ago, and may still be.
+async fn sandbox_on(port: u16, keys: &Path) -> Sandbox {
+    let begun = Instant::now();
+    loop {
+        match Sandbox::builder().keep_in(keys).port(port).start().await {
+            Ok(sandbox) => return sandbox,
+            Err(error) if begun.elapsed() > PATIENCE => panic!("{error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
 }

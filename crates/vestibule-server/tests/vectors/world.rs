@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// After an outage of the provider everything works again within this time (contract §2).
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Accepted where a file says nothing else.
 const APPLICATIONS: (&str, &str) = ("AUTHRESS_APPLICATIONS", "app_web,app_phone");
 
