@@ -5,7 +5,10 @@
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
-use vestibule::{Code, Reason, settings::SETTINGS};
+use vestibule::{
+    Code, Reason,
+    settings::{SETTINGS, TABLES},
+};
 
 fn is_page(name: &str, text: &str) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR"))

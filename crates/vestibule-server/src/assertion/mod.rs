@@ -13,14 +13,18 @@ mod keys;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::http::HeaderValue;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use quick_cache::sync::Cache;
 use serde::Serialize;
-use vestibule::{principal::Principal, provider::access_key::AccessKey, settings::SettingsReader};
+use vestibule::{
+    clock::{Clock as _, SystemClock},
+    principal::Principal,
+    provider::access_key::AccessKey,
+    settings::SettingsReader,
+};
 
 use self::keys::{DayKey, PublicKey, Root};
 
@@ -258,8 +262,5 @@ fn is_plain(text: &str) -> bool {
 
 /// Seconds since 1970.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
+    SystemClock.now().as_secs()
 }
