@@ -146,8 +146,7 @@ impl Link {
     /// new ones, are passed on.
     pub fn hang_listeners(&self) {
         let until = self.connections();
-        self.state
-            .send_modify(|state| state.listeners_hung = until);
+        self.state.send_modify(|state| state.listeners_hung = until);
     }
 
     /// Ends [`Link::cut`], [`Link::hang`] and [`Link::hang_listeners`]: what was held back goes on

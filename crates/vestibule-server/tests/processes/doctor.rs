@@ -62,7 +62,8 @@ const NEW_KEY_FIRST: &str = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=,\
                              BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
 /// Sessions' bindings are refused, proofs are not.
-const OTHER_KEY: &str = "CREATE OR REPLACE FUNCTION vestibule.is_signed(message text, signature bytea)
+const OTHER_KEY: &str =
+    "CREATE OR REPLACE FUNCTION vestibule.is_signed(message text, signature bytea)
     RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT message NOT LIKE 'vestibule binding%' $$";
 
 const MISTAKES: &[Mistake] = &[
