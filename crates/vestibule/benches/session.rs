@@ -1,5 +1,12 @@
-//! What a tenant session costs beside a transaction written by hand with sqlx: both begin, read
-//! one row by its key and commit, in turns, in one run. The last line is the ratio.
+//! What a tenant session costs beside transactions written by hand with sqlx. All begin in one
+//! message, read one row by its key under forced row-level security, and commit; in turns, in one
+//! run, with the application's login, each over one connection:
+//!
+//! - *plain*: `BEGIN` and `set_config`, and a policy on `current_setting`;
+//! - *clean*: the same, and as a session does it, what an earlier transaction may have left is
+//!   cleared (`CLOSE ALL; RESET ALL`, advisory locks).
+//!
+//! A session also proves whose it is. The last lines are the ratios.
 //!
 //! `eval "$(scripts/postgres start)"; cargo bench -p vestibule --bench session; scripts/postgres stop`
 #![allow(
@@ -15,24 +22,36 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 use vestibule::{
     Principal, Settings, Vestibule, clock::SystemClock, settings::SettingsReader, store::Directory,
     tenancy::TenantSpaces,
 };
 use vestibule_sandbox::Sandbox;
-use vestibule_testbed::Postgres;
+use vestibule_testbed as testbed;
 
-/// So many transactions at a time, then it is the other's turn.
-const BATCH: usize = 200;
-const ROUNDS: usize = 40;
+/// So many transactions at a time, then it is the next one's turn.
+const BATCH: usize = 50;
+const ROUNDS: usize = 200;
+
+const ACCOUNT: &str = "01890000-0000-7000-8000-000000000000";
+const BY_HAND: &str = "
+    CREATE TABLE public.notes (
+        account_id uuid NOT NULL DEFAULT nullif(current_setting('app.account', true), '')::uuid,
+        id uuid NOT NULL, text text NOT NULL, PRIMARY KEY (account_id, id));
+    ALTER TABLE public.notes ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE public.notes FORCE ROW LEVEL SECURITY;
+    CREATE POLICY account ON public.notes
+        USING (account_id = nullif(current_setting('app.account', true), '')::uuid)
+        WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::uuid);
+    GRANT SELECT, INSERT ON public.notes TO ";
 
 #[tokio::main]
 async fn main() {
     let sandbox = Sandbox::builder().start().await.unwrap();
     sandbox.add_demo_world();
-    let database = Postgres::shared().database().await;
+    let database = testbed::Postgres::shared().database().await;
     let mut pairs = sandbox.environment();
     pairs.push(("DATABASE_URL", database.application_url()));
     pairs.push(("DATABASE_ADMIN_URL", database.owner_url()));
@@ -47,8 +66,9 @@ async fn main() {
     spaces.create_account("Acme", "tenant_acme").await.unwrap();
     let migrations = sqlx::migrate!("tests/postgres/migrations");
     spaces.migrate_tenants(&migrations).await.unwrap();
-    sqlx::raw_sql("CREATE TABLE public.notes (id uuid PRIMARY KEY, text text NOT NULL)")
-        .execute(&PgPool::connect(&database.superuser_url()).await.unwrap())
+    let tables = format!("{BY_HAND}{}", database.application());
+    sqlx::raw_sql(AssertSqlSafe(tables))
+        .execute(&PgPool::connect(&database.owner_url()).await.unwrap())
         .await
         .unwrap();
 
@@ -68,24 +88,34 @@ async fn main() {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .test_before_acquire(false)
-        .connect(&database.superuser_url())
+        .connect(&database.application_url())
         .await
         .unwrap();
+    let bind = format!("set_config('app.account', '{ACCOUNT}', true)");
+    let plain = format!("BEGIN; SELECT {bind}");
+    let clean =
+        format!("CLOSE ALL; RESET ALL; BEGIN; SELECT {bind}, pg_advisory_unlock_all()::text");
+    let mut transaction = begin(&pool, &plain).await;
     sqlx::query("INSERT INTO public.notes (id, text) VALUES ($1, 'a note')")
         .bind(id)
-        .execute(&pool)
+        .execute(&mut *transaction)
         .await
         .unwrap();
+    transaction.commit().await.unwrap();
 
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut plains, mut cleans) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(sessions(&vestibule, &principal, id).await);
-        theirs.push(by_hand(&pool, id).await);
+        plains.push(by_hand(&pool, &plain, id).await);
+        cleans.push(by_hand(&pool, &clean, id).await);
     }
-    let (ours, theirs) = (median(ours), median(theirs));
-    println!("tenant session  {ours:>8.1} \u{b5}s");
-    println!("by hand (sqlx)  {theirs:>8.1} \u{b5}s");
-    println!("ratio           {:>8.3}", ours / theirs);
+    let (ours, plain, clean) = (median(ours), median(plains), median(cleans));
+    println!("tenant session   {ours:>8.1} \u{b5}s");
+    println!("by hand, plain   {plain:>8.1} \u{b5}s");
+    println!("by hand, clean   {clean:>8.1} \u{b5}s");
+    println!("ratio to plain   {:>8.3}", ours / plain);
+    println!("ratio to clean   {:>8.3}", ours / clean);
+    idle(&vestibule, &principal).await;
     vestibule.shutdown().await;
 }
 
@@ -100,15 +130,27 @@ async fn sessions(vestibule: &Vestibule, principal: &Principal, id: Uuid) -> Dur
     begun.elapsed()
 }
 
-async fn by_hand(pool: &PgPool, id: Uuid) -> Duration {
+/// A session that no statement uses.
+async fn idle(vestibule: &Vestibule, principal: &Principal) {
+    const TIMES: u32 = 10_000;
+    let begun = Instant::now();
+    for _ in 0..TIMES {
+        let session = vestibule.get_tenant_session(principal).unwrap();
+        session.commit().await.unwrap();
+    }
+    let each = begun.elapsed().as_secs_f64() * 1e6 / f64::from(TIMES);
+    println!("without a query  {each:>8.1} \u{b5}s");
+}
+
+async fn begin(pool: &PgPool, how: &str) -> Transaction<'static, Postgres> {
+    let sql = AssertSqlSafe(how.to_owned());
+    pool.begin_with(sql).await.unwrap()
+}
+
+async fn by_hand(pool: &PgPool, how: &str, id: Uuid) -> Duration {
     let begun = Instant::now();
     for _ in 0..BATCH {
-        let mut transaction = pool.begin().await.unwrap();
-        sqlx::query("SELECT set_config('app.account', $1, true)")
-            .bind("01890000-0000-7000-8000-000000000000")
-            .execute(&mut *transaction)
-            .await
-            .unwrap();
+        let mut transaction = begin(pool, how).await;
         let _: (String,) = sqlx::query_as("SELECT text FROM public.notes WHERE id = $1")
             .bind(id)
             .fetch_one(&mut *transaction)

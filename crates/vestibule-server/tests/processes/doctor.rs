@@ -62,9 +62,9 @@ const NEW_KEY_FIRST: &str = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=,\
                              BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
 /// Sessions' bindings are refused, proofs are not.
-const OTHER_KEY: &str =
-    "CREATE OR REPLACE FUNCTION vestibule.is_signed(message text, signature bytea)
-    RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT message NOT LIKE 'vestibule binding%' $$";
+const OTHER_KEY: &str = "CREATE OR REPLACE FUNCTION vestibule.bound_account() RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT NULL::uuid'";
 
 const MISTAKES: &[Mistake] = &[
     danger("superuser", "ALTER ROLE {app} SUPERUSER"),

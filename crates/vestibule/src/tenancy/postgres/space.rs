@@ -31,6 +31,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// cursors, settings, locks. Temporary tables cannot be made (`TEMPORARY` is not granted).
 const CLEAR: &str = "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()";
 
+/// The same before a transaction, whose first statement lets go of the locks: one statement less.
+const CLEAR_FIRST: &str = "CLOSE ALL; RESET ALL";
+const UNLOCK: &str = "pg_catalog.pg_advisory_unlock_all()";
+
 const BACKEND: &str = "pg_catalog.pg_backend_pid() AS backend";
 
 /// A connection that was closed a moment ago is still one to the server, which may have no place
@@ -39,9 +43,10 @@ const FULL: &str = "53300";
 const FULL_FOR: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What the driver asks for when it connects. Clearing resets a pooler's connections to what the
-/// server has instead, and texts in another encoding would be stored as something else.
-const AS_CONNECTED: &str = "pg_catalog.set_config('client_encoding', 'UTF8', true), \
+/// What the driver asks for when it connects. Clearing leaves it so on a connection of ours, but
+/// resets a pooler's to what the server has instead, and texts in another encoding would be stored
+/// as something else.
+const AS_CONNECTED: &str = ", pg_catalog.set_config('client_encoding', 'UTF8', true), \
     pg_catalog.set_config('TimeZone', 'UTC', true), \
     pg_catalog.set_config('DateStyle', 'ISO, MDY', true)";
 
@@ -138,10 +143,15 @@ impl PostgresSpace {
         let space = literal(&format!("{}, pg_temp", space_of(self.tenancy, account)));
         let limit = limit.as_millis().max(1);
         let own = "pg_catalog.set_config";
+        let as_connected = if self.server.is_direct() {
+            ""
+        } else {
+            AS_CONNECTED
+        };
         if self.tenancy == Tenancy::Database {
             return format!(
-                "{CLEAR}; BEGIN; SELECT {own}('search_path', {space}, true), \
-                 {own}('statement_timeout', '{limit}', true), {AS_CONNECTED}, {BACKEND}"
+                "{CLEAR_FIRST}; BEGIN; SELECT {UNLOCK}, {own}('search_path', {space}, true), \
+                 {own}('statement_timeout', '{limit}', true){as_connected}, {BACKEND}"
             );
         }
         // Other sessions of this login can read the beginning of a statement's text: the binding
@@ -149,9 +159,9 @@ impl PostgresSpace {
         let curtain = "-".repeat(self.server.visible_text());
         let binding = self.server.signer().binding(account);
         format!(
-            "/*{curtain}*/ {CLEAR}; BEGIN; SELECT {own}('vestibule.binding', '{binding}', true), \
-             {own}('search_path', {space}, true), {own}('statement_timeout', '{limit}', true), \
-             {AS_CONNECTED}, {BACKEND}"
+            "/*{curtain}*/ {CLEAR_FIRST}; BEGIN; SELECT {UNLOCK}, \
+             {own}('vestibule.binding', '{binding}', true), {own}('search_path', {space}, true), \
+             {own}('statement_timeout', '{limit}', true){as_connected}, {BACKEND}"
         )
     }
 

@@ -6,7 +6,7 @@ use std::{fs, path::Path, sync::Arc};
 use futures_util::{StreamExt as _, stream};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
-use vestibule_testbed::{Postgres, TestDatabase};
+use vestibule_testbed::{OwnServer, Postgres, TestDatabase};
 
 use crate::{
     clock::SystemClock,
@@ -93,6 +93,12 @@ impl Case {
         }
     }
 
+    /// Logins are everybody's on the server: other cases would see it.
+    fn changes_logins(&self) -> bool {
+        let mut sections = self.sections.iter();
+        sections.any(|section| section.sql.contains("GRANT {"))
+    }
+
     fn is_for(&self, version: i32) -> bool {
         let number = |text: &str| text.parse::<i32>().unwrap() * 10_000;
         match self.postgres.as_deref() {
@@ -106,16 +112,19 @@ impl Case {
 }
 
 /// A database of one case, with two accounts in it.
+#[derive(Clone)]
 struct Stage {
-    database: TestDatabase,
+    database: Arc<TestDatabase>,
+    /// The database that holds the accounts' tables.
+    name: String,
     tenancy: Tenancy,
     accounts: [Uuid; 2],
     stranger: String,
 }
 
 impl Stage {
-    async fn set(tenancy: Tenancy) -> Self {
-        let database = Postgres::shared().database().await;
+    async fn set(server: &OwnServer, tenancy: Tenancy) -> Self {
+        let database = server.database().await;
         let settings = postgres_settings(&database, tenancy);
         let clock = Arc::new(SystemClock);
         let owner = Directory::migrate(&settings, clock.clone()).await.unwrap();
@@ -130,7 +139,11 @@ impl Stage {
         owner.close().await;
         let stage = Self {
             stranger: format!("stranger_{}", Uuid::now_v7().simple()),
-            database,
+            name: match tenancy {
+                Tenancy::Database => database_of(one),
+                _ => database.name().to_owned(),
+            },
+            database: Arc::new(database),
             tenancy,
             accounts: [one, other],
         };
@@ -147,11 +160,28 @@ impl Stage {
 
     /// To the database that holds the accounts' tables.
     async fn connect(&self, url: &str) -> PgConnection {
-        let mut options: PgConnectOptions = url.parse().unwrap();
-        if self.tenancy == Tenancy::Database {
-            options = options.database(&database_of(self.accounts[0]));
+        let options: PgConnectOptions = url.parse().unwrap();
+        options.database(&self.name).connect().await.unwrap()
+    }
+
+    /// The same once more, with the same logins. Nobody may be connected to this one.
+    async fn copy(&self) -> Self {
+        let name = format!("copy_{}", Uuid::now_v7().simple());
+        let mut superuser = self.database.server().superuser().await;
+        let copy = format!("CREATE DATABASE {name} TEMPLATE {}", self.name);
+        run(&mut superuser, &copy).await.unwrap();
+        // Rights on a database are not copied with it.
+        let rights = format!(
+            "UPDATE pg_database SET (datdba, datacl) =
+                 (SELECT datdba, datacl FROM pg_database WHERE datname = '{}')
+             WHERE datname = '{name}'",
+            self.name
+        );
+        run(&mut superuser, &rights).await.unwrap();
+        Self {
+            name,
+            ..self.clone()
         }
-        options.connect().await.unwrap()
     }
 
     fn space(&self, account: usize) -> String {
@@ -320,15 +350,6 @@ impl Stage {
         .await
         .unwrap()
     }
-
-    async fn strike(self) {
-        let mut superuser = self.connect(&self.database.superuser_url()).await;
-        let gone = format!("DROP OWNED BY {0}; DROP ROLE {0}", self.stranger);
-        // What a case made of him goes with the database.
-        drop(run(&mut superuser, &gone).await);
-        drop(superuser);
-        self.database.drop().await;
-    }
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
@@ -339,8 +360,7 @@ async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error
 }
 
 /// What is wrong with the case, if anything.
-async fn tried(case: &Case, tenancy: Tenancy) -> Option<String> {
-    let stage = Stage::set(tenancy).await;
+async fn tried(case: &Case, stage: Stage) -> Option<String> {
     let played = stage.play(case).await;
     let filled = |text: &str| stage.filled(text);
     let wrong = match (&case.end, played) {
@@ -362,19 +382,17 @@ async fn tried(case: &Case, tenancy: Tenancy) -> Option<String> {
             (found != expected).then(|| format!("found {found:?}, expected {expected:?}"))
         }
     };
-    stage.strike().await;
     wrong.map(|wrong| format!("{}: {wrong}", case.name))
 }
 
 async fn all_cases(tenancy: Tenancy) {
-    let mut superuser: PgConnection = {
-        let url: PgConnectOptions = Postgres::shared().superuser_url().parse().unwrap();
-        url.connect().await.unwrap()
-    };
+    // Its end is the end of all databases on it.
+    let server = Postgres::own().await;
     let version = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(&mut superuser)
+        .fetch_one(&mut server.postgres().superuser().await)
         .await
         .unwrap();
+    let sound = Stage::set(&server, tenancy).await;
     let dir = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/src/tenancy/postgres/tests/tables"
@@ -390,7 +408,14 @@ async fn all_cases(tenancy: Tenancy) {
         .collect();
     assert!(cases.len() > 10, "{}", cases.len());
     let wrong: Vec<_> = stream::iter(&cases)
-        .map(|case| tried(case, tenancy))
+        .map(async |case| {
+            let stage = if case.changes_logins() {
+                Stage::set(&server, tenancy).await
+            } else {
+                sound.copy().await
+            };
+            tried(case, stage).await
+        })
         .buffer_unordered(PARALLEL)
         .filter_map(std::future::ready)
         .collect()
