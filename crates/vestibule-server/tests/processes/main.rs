@@ -11,6 +11,7 @@
 //! | `network` | TLS and proxies on the way to the provider |
 //! | `life` | signals and addresses |
 //! | `database` | beginnings, kills, locks, and whose files they are |
+//! | `attack` | floods of bad tokens from one address |
 //! | `callers` | `/v1/me` and `/v1/authorize` |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
@@ -31,6 +32,7 @@
 mod support;
 
 mod accounts;
+mod attack;
 mod callers;
 mod changes;
 mod commands;

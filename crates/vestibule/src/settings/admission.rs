@@ -62,7 +62,7 @@ impl AdmissionSettings {
         });
         let trusted_proxies = reader.noted(PROXIES, networks);
         Some(Self {
-            refusal_limit: u32::try_from(refusal_limit?).ok()?,
+            refusal_limit: refusal_limit?,
             trusted_proxies: trusted_proxies?,
         })
     }

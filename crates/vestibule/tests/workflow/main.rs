@@ -11,9 +11,11 @@
 )]
 
 mod activity;
+mod admission;
 mod answer;
 mod app;
 mod cache;
+mod counters;
 mod entrance;
 mod hostile;
 mod keys;
