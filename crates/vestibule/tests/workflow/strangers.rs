@@ -130,6 +130,6 @@ async fn two_memories_do_not_add_up() {
         .add_user(User::new("user_nobody").tenant("tenant_acme"));
     app.advance(3);
     let now = another().me().await;
-    assert!(now.try_refused(Reason::UnknownUser).is_err(), "{now:?}");
+    assert!(now.try_refused(Reason::UnknownUser).is_err());
     app.user("user_nobody").me().await.ok();
 }
