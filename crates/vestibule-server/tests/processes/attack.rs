@@ -188,7 +188,18 @@ async fn bad_signatures_from_one_address() {
     for token in &known {
         world.me(&server, token).await.expect_ok();
     }
-    let before = at_work(address, &known, time.min(Duration::from_secs(10))).await;
+    let some_time = time.min(Duration::from_secs(10));
+    let idle = at_work(address, &known, some_time).await;
+    // As many requests from the same place that are no attack: what the sender's own work and the
+    // connections cost.
+    let harmless = |line: usize| {
+        let token = known[line].clone();
+        Box::new(move || token.clone()) as Box<dyn FnMut() -> String + Send>
+    };
+    let (crowd, senders) = flood(address, (0..LINES).map(harmless).collect(), Duration::ZERO);
+    let crowded = at_work(address, &known, some_time).await;
+    crowd.ended.store(true, Ordering::Relaxed);
+    senders.join_all().await;
     let hits_before = metric(&world, &server, "vestibule_token_cache_hits_total").await;
     let calls_before = world.sandbox.all_calls();
     let memory_before = memory(&server);
@@ -213,16 +224,14 @@ async fn bad_signatures_from_one_address() {
         .map(|count| count.load(Ordering::Relaxed));
     let hits = metric(&world, &server, "vestibule_token_cache_hits_total").await - hits_before;
     let expected = during.len() + 1;
-    let (p99_before, p99) = (percentile(&before, 99), percentile(&during, 99));
+    let [p99_idle, p99_crowded, p99] = [&idle, &crowded, &during].map(|it| percentile(it, 99));
     let grown = memory(&server).saturating_sub(memory_before);
     let calls = world.sandbox.all_calls() - calls_before;
     println!(
         "flood: {:.0}/s for {took:.1?}; refused, not looked at, other: {sent:?}; good callers: \
-         {hits} of {expected} remembered, p50 {:?} -> {:?}, p99 {p99_before:?} -> {p99:?}; memory \
-         +{grown} KiB; calls {calls}",
+         {hits} of {expected} remembered; p99 idle {p99_idle:?}, beside as many good requests \
+         {p99_crowded:?}, beside the flood {p99:?}; memory +{grown} KiB; calls {calls}",
         sent.iter().sum::<u64>() as f64 / took.as_secs_f64(),
-        percentile(&before, 50),
-        percentile(&during, 50),
     );
     let looked_at = 20.0 * (10.0 + took.as_secs_f64()) + LINES as f64;
     assert!(sent[0] as f64 <= looked_at, "{sent:?} of {looked_at}");
@@ -230,12 +239,9 @@ async fn bad_signatures_from_one_address() {
     assert!(hits >= 0.95 * expected as f64, "{hits} of {expected}");
     assert_eq!(calls, 0);
     assert!(grown < 8 * 1024, "{grown} KiB");
-    // A machine that does other things as well says little about a few seconds.
-    let most = match seconds() {
-        Some(_) => p99_before * 3,
-        None => (p99_before * 3).max(Duration::from_millis(100)),
-    };
-    assert!(p99 <= most, "{p99_before:?} -> {p99:?}");
+    // The sender works on the same processors, so an idle server is no measure.
+    let most = (p99_idle.max(p99_crowded) * 3).max(Duration::from_millis(20));
+    assert!(p99 <= most, "{p99_idle:?}, {p99_crowded:?} -> {p99:?}");
 }
 
 /// Invented keys and invented clients, 50,000 each in a minute where it is long: the provider is
