@@ -16,6 +16,7 @@ mod answer;
 mod app;
 mod cache;
 mod counters;
+mod differential;
 mod entrance;
 mod hostile;
 mod keys;
