@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stderr, reason = "it tells who started it how it goes")]
 
-use std::{env, error::Error, process::ExitCode};
+use std::{env, error::Error, net::SocketAddr, process::ExitCode};
 
 use axum::{
     Json, Router,
@@ -45,7 +45,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = address.as_deref().unwrap_or("127.0.0.1:8080");
     let listener = TcpListener::bind(address).await?;
     eprintln!("notes: listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, router(&vestibule))
+    // With the address of each caller, for TOKEN_REFUSAL_LIMIT.
+    let service = router(&vestibule).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
         .with_graceful_shutdown(interrupted())
         .await?;
     vestibule.shutdown().await;

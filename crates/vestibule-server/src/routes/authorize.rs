@@ -86,6 +86,7 @@ struct Identity<'a> {
         (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The request announces a body that is too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many tokens were refused lately to look at this one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -153,6 +154,7 @@ fn identified(principal: &Principal) -> Result<Response, Problem> {
         (status = 401, description = "As `/v1/authorize`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "As `/v1/authorize`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "As `/v1/authorize`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "As `/v1/authorize`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "As `/v1/authorize`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -15,6 +15,7 @@ use super::openapi::{PrincipalBody, ProblemBody};
         (status = 200, description = "The caller", body = PrincipalBody),
         (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many tokens were refused lately to look at this one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

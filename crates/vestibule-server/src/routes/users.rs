@@ -34,6 +34,7 @@ use super::{
         (status = 400, description = "`limit` or `cursor` cannot be used", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many tokens were refused lately to look at this one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -60,6 +61,7 @@ pub(crate) async fn list(
         (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "The caller or its account is suspended", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "The caller's account has no such user", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many tokens were refused lately to look at this one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

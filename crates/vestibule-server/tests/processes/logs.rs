@@ -1,6 +1,6 @@
 //! What is never logged, whatever is sent and however talkative the log is set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 use vestibule_sandbox::{Sandbox, SigningKey};
@@ -68,6 +68,30 @@ fn credentials(world: &World, round: usize) -> Vec<String> {
     sent
 }
 
+/// Some thirty requests each; `LOG_ROUNDS=340` makes ten thousand.
+fn rounds() -> usize {
+    let rounds = std::env::var("LOG_ROUNDS").ok();
+    rounds.and_then(|text| text.parse().ok()).unwrap_or(10)
+}
+
+/// The first of these, all longer than a piece, that the text holds.
+fn holds_one_of<'s>(text: &str, secrets: &'s [String]) -> Option<&'s str> {
+    const PIECE: usize = 16;
+    let mut beginnings: HashMap<&[u8], Vec<&str>> = HashMap::new();
+    for secret in secrets {
+        let beginning = &secret.as_bytes()[..PIECE];
+        beginnings.entry(beginning).or_default().push(secret);
+    }
+    let pieces = text.as_bytes().windows(PIECE).enumerate();
+    pieces.into_iter().find_map(|(at, piece)| {
+        let rest = &text.as_bytes()[at..];
+        let mut begun = beginnings.get(piece)?.iter();
+        begun
+            .find(|secret| rest.starts_with(secret.as_bytes()))
+            .copied()
+    })
+}
+
 async fn is_clean(sandbox: Sandbox) {
     let settings = [
         ("VESTIBULE_LOG", "trace"),
@@ -79,7 +103,7 @@ async fn is_clean(sandbox: Sandbox) {
     let mut secrets: Vec<String> = vec!["0123456789-admin-token".to_owned()];
     let mut refused = BTreeMap::new();
     let mut requests = 0;
-    for round in 0..10 {
+    for round in 0..rounds() {
         for credentials in credentials(&world, round) {
             let path = [
                 "/v1/me",
@@ -112,9 +136,7 @@ async fn is_clean(sandbox: Sandbox) {
         log.lines().count() > requests,
         "trace says more than one line per request"
     );
-    for secret in &secrets {
-        assert!(!log.contains(secret.as_str()), "{secret} in:\n{log}");
-    }
+    assert_eq!(holds_one_of(&log, &secrets), None);
     // The server's own tokens for the provider are not known here, but they begin like all.
     for begins in ["eyJ", "MC4CAQAwBQYDK2Vw", "acme.example", "@", "Bearer "] {
         let line = log.lines().find(|line| line.contains(begins));

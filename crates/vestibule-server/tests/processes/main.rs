@@ -11,6 +11,7 @@
 //! | `network` | TLS and proxies on the way to the provider |
 //! | `life` | signals and addresses |
 //! | `database` | beginnings, kills, locks, and whose files they are |
+//! | `attack` | floods of bad tokens from one address |
 //! | `callers` | `/v1/me` and `/v1/authorize` |
 //! | `grpc` | the same answers over Envoy's `ext_authz` |
 //! | `rules` | what `/v1/authorize` demands of whom |
@@ -35,6 +36,7 @@ mod support;
 
 mod accounts;
 mod assertion;
+mod attack;
 mod callers;
 mod changes;
 mod commands;

@@ -265,6 +265,11 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Host and port of the public API.
     pub fn address(&self) -> &str {
         self.public.strip_prefix("http://").unwrap()

@@ -3,7 +3,7 @@
 //! Its text is `{client id}.{key id}.{account id}.{base64 PKCS#8 Ed25519}`. The provider expects
 //! a JWT signed with the key, never the key itself, so nothing here hands out its text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -50,7 +50,8 @@ pub struct AccessKey {
     client_id: String,
     key_id: String,
     account_id: String,
-    signing: SigningKey,
+    /// One in memory, however many hold it: copies would be more places to find it.
+    signing: Arc<SigningKey>,
 }
 
 impl AccessKey {
@@ -88,7 +89,7 @@ impl AccessKey {
             client_id: client_id.to_owned(),
             key_id: key_id.to_owned(),
             account_id: account_id.to_owned(),
-            signing,
+            signing: Arc::new(signing),
         })
     }
 

@@ -187,6 +187,13 @@ impl App {
         open(&self.settings, &self.clock).await
     }
 
+    /// The same, that verifies every token anew.
+    pub async fn replica_without_memory(&self) -> Entrance {
+        let mut settings = self.settings.clone();
+        settings.provider.token_cache_size = 0;
+        open(&settings, &self.clock).await
+    }
+
     pub fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }

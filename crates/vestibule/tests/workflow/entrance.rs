@@ -1,10 +1,14 @@
 //! One process of the application, and the actors who come to it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
     body::{Body, Bytes},
+    extract::ConnectInfo,
 };
 use http::{
     HeaderMap, HeaderValue, Method, Request,
@@ -28,6 +32,8 @@ pub struct Entrance {
 pub struct Actor {
     entrance: Entrance,
     headers: HeaderMap,
+    /// The other end of the connection.
+    peer: Option<SocketAddr>,
 }
 
 /// What the layer told its observer about one request.
@@ -49,6 +55,7 @@ impl Entrance {
         Actor {
             entrance: self.clone(),
             headers: HeaderMap::new(),
+            peer: None,
         }
     }
 
@@ -88,6 +95,12 @@ impl Actor {
         self
     }
 
+    /// The same, over a connection from this address.
+    pub fn from(mut self, peer: &str) -> Self {
+        self.peer = Some(peer.parse().unwrap());
+        self
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, Body::empty()).await
     }
@@ -104,6 +117,9 @@ impl Actor {
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().unwrap();
         *request.headers_mut() = self.headers.clone();
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
         self.entrance.answer(request).await
     }
 

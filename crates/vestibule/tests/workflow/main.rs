@@ -11,9 +11,12 @@
 )]
 
 mod activity;
+mod admission;
 mod answer;
 mod app;
 mod cache;
+mod counters;
+mod differential;
 mod entrance;
 mod hostile;
 mod keys;

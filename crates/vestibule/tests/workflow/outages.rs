@@ -175,3 +175,39 @@ async fn a_failure_is_remembered_for_a_moment() {
         .ok();
     assert!(healed.elapsed() < Duration::from_secs(3));
 }
+
+/// Whatever the provider answers in place of its keys, those who come with known ones go on,
+/// remembered or not, up to the hard age; and then nobody does, remembered or not.
+#[tokio::test]
+async fn the_hard_age_ends_every_outage() {
+    for fault in [
+        Fault::Hang,
+        Fault::Reset,
+        Fault::Status(500),
+        Fault::Html,
+        Fault::Oversized,
+        Fault::EmptyKeys,
+    ] {
+        let app = with("PROVIDER_TIMEOUT", "0.3")
+            .with("TOKEN_CACHE_TTL", "86400")
+            .with("USER_CACHE_TTL", "86400")
+            .with("USER_CACHE_MAX_AGE", "86400")
+            .start()
+            .await;
+        let (ada, late) = (app.user("user_ada"), app.user("user_ada"));
+        ada.me().await.ok();
+        app.sandbox.fail(Endpoint::Jwks, fault.clone());
+        app.advance(3_599);
+        ada.me().await.ok();
+        late.me().await.ok();
+        app.user("user_ada").me().await.ok();
+        app.advance(2);
+        for actor in [&ada, &late, &app.user("user_ada")] {
+            actor.me().await.refused(Reason::ProviderUnavailable);
+        }
+        app.sandbox.heal();
+        eventually(async || ada.me().await, |answer| answer.is_ok())
+            .await
+            .ok();
+    }
+}

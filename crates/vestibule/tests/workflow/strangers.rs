@@ -112,3 +112,24 @@ async fn strangers_where_every_request_asks() {
         2
     );
 }
+
+/// That there is no such user is remembered twice, by the provider's answers and as a refusal:
+/// the two together for no longer than one.
+#[tokio::test]
+async fn two_memories_do_not_add_up() {
+    let app = app().await;
+    app.user("user_nobody")
+        .me()
+        .await
+        .refused(Reason::UnknownUser);
+    app.advance(8);
+    // Another way of signing in has a refusal of its own, from the answer of eight seconds ago.
+    let another = || app.with(app.sandbox.user_token("user_nobody").azp("con_other"));
+    another().me().await.refused(Reason::UnknownUser);
+    app.sandbox
+        .add_user(User::new("user_nobody").tenant("tenant_acme"));
+    app.advance(3);
+    let now = another().me().await;
+    assert!(now.try_refused(Reason::UnknownUser).is_err());
+    app.user("user_nobody").me().await.ok();
+}

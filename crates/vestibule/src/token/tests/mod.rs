@@ -1,8 +1,10 @@
 //! The token stage, as its callers see it: break one thing, expect the exact reason.
 
+mod bug_shapes;
 mod cache;
 mod claims;
 mod classification;
+mod differential;
 mod flights;
 mod form;
 mod header;

@@ -185,7 +185,7 @@ impl KeySource for FakeKeys {
 
 #[derive(Debug)]
 pub(super) struct FakeClients {
-    registered: HashSet<&'static str>,
+    pub(super) registered: Mutex<HashSet<&'static str>>,
     pub(super) down: AtomicBool,
     pub(super) asked_for: Mutex<Vec<String>>,
 }
@@ -197,7 +197,7 @@ impl RegisteredClients for FakeClients {
             if self.down.load(SeqCst) {
                 return Err(Reason::StorageUnavailable);
             }
-            Ok(self.registered.contains(client_id))
+            Ok(self.registered.lock().unwrap().contains(client_id))
         }
         .boxed()
     }
@@ -219,7 +219,7 @@ impl World {
         change(&mut settings);
         let keys = Arc::new(FakeKeys::new());
         let clients = Arc::new(FakeClients {
-            registered: HashSet::from([ROBOT, OTHER_ROBOT, OWN]),
+            registered: Mutex::new(HashSet::from([ROBOT, OTHER_ROBOT, OWN])),
             down: AtomicBool::new(false),
             asked_for: Mutex::default(),
         });
