@@ -11,7 +11,7 @@ use crate::{
     settings::Tenancy,
     store::{
         Connection, KeptMigration, PostgresConnection, Query, StoreError,
-        postgres::{Signer, close, connect, literal, prepare_binding, quoted},
+        postgres::{FENCE, Signer, close, connect, literal, prepare_binding, quoted},
         run_script,
     },
     tenancy::contents,
@@ -123,6 +123,10 @@ impl Clusters {
         account: Uuid,
     ) -> Result<(), StoreError> {
         let space = space_of(self.tenancy, account);
+        if self.tenancy != Tenancy::Database {
+            // Whoever removes the account is not kept away from it.
+            lift_fence(connection, account).await?;
+        }
         match self.tenancy {
             Tenancy::Row => {
                 let signer = self.owner_signer(connection).await?;
@@ -274,6 +278,21 @@ async fn prepare_own_database(
         quoted(&name),
         quoted(login)
     );
+    script(connection, &rights).await?;
+    prepare_fence(connection, login).await
+}
+
+/// What keeps sessions away from an account's own database while it is being moved.
+pub(super) async fn prepare_fence(
+    connection: &mut PgConnection,
+    login: &str,
+) -> Result<(), StoreError> {
+    script(connection, FENCE).await?;
+    let rights = format!(
+        "GRANT USAGE ON SCHEMA vestibule TO {0};
+         GRANT EXECUTE ON FUNCTION vestibule.require_unfenced(uuid) TO {0}",
+        quoted(login)
+    );
     script(connection, &rights).await
 }
 
@@ -372,6 +391,18 @@ pub(super) async fn call(
             Err(refusal.map_or_else(|| error.into(), StoreError::Refused))
         }
     }
+}
+
+/// From the commit on, sessions reach the account here; in this transaction, at once.
+pub(super) async fn lift_fence(
+    connection: &mut PgConnection,
+    account: Uuid,
+) -> Result<(), StoreError> {
+    Query::new("DELETE FROM vestibule.fences WHERE account_id = $1")
+        .bind(account)
+        .execute(plain(connection))
+        .await?;
+    Ok(())
 }
 
 pub(super) fn plain(connection: &mut PgConnection) -> Connection<'_> {

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{
     Cluster, Clusters, OWN, ROWS, database_of,
     making::{
-        begin, bind, call, commit, plain, script, secure_database, secure_rows, secure_schema,
-        use_space,
+        begin, bind, call, commit, plain, prepare_fence, script, secure_database, secure_rows,
+        secure_schema, use_space,
     },
     space_of,
 };
@@ -50,6 +50,11 @@ impl Clusters {
             ),
         )
         .await?;
+        if let (Unit::Account(account), Tenancy::Database) = (unit, self.tenancy) {
+            let login = cluster.logins.application.login();
+            complete_fence(&mut connection, login).await?;
+            require_unfenced(&mut connection, account).await?;
+        }
         self.enter(&mut connection, unit).await?;
         let done = applied(plain(&mut connection)).await?;
         let missing = missing(kept, &done)?;
@@ -191,6 +196,26 @@ impl Clusters {
             _ => self.owner_connection(cluster, None).await,
         }
     }
+}
+
+/// An account's own database that an earlier version made has no fence.
+async fn complete_fence(connection: &mut PgConnection, login: &str) -> Result<(), StoreError> {
+    let query =
+        Query::new("SELECT COUNT(pg_catalog.to_regprocedure('vestibule.require_unfenced(uuid)'))");
+    if query.fetch_optional(plain(connection)).await? == Some((0_i64,)) {
+        prepare_fence(connection, login).await?;
+    }
+    Ok(())
+}
+
+/// The account is not touched where it is being moved, or has moved: in `schema`, and where
+/// accounts share tables, its rows cannot be seen then.
+async fn require_unfenced(connection: &mut PgConnection, account: Uuid) -> Result<(), StoreError> {
+    Query::new("SELECT vestibule.require_unfenced($1)")
+        .bind(account)
+        .execute(plain(connection))
+        .await?;
+    Ok(())
 }
 
 fn in_migration(migration: &KeptMigration, error: StoreError) -> StoreError {

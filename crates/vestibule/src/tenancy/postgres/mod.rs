@@ -6,6 +6,7 @@
 //! | `space.rs` | how a transaction is bound to its account, and what is cleared afterwards |
 //! | `making.rs` | how an account's space comes into being, and goes |
 //! | `migrating.rs` | how the application's migrations reach all spaces |
+//! | `moving/` | how an account's data go to another cluster |
 //! | `audit.rs` | what is not as it should be |
 //! | `tables.sql` | what makes an application's plain tables safe |
 
@@ -13,6 +14,7 @@ mod audit;
 mod exporting;
 mod making;
 mod migrating;
+mod moving;
 mod space;
 
 use std::{
@@ -25,6 +27,9 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 pub(super) use self::migrating::{Unit, hold_migrations, use_directory};
+#[cfg(test)]
+pub(super) use self::moving::{Done, Stop};
+pub use self::moving::{MoveProgress, Moved, MovedTable};
 pub(super) use self::space::{OWN, PostgresSpace, ROWS, database_of, space_of};
 use super::SessionError;
 use crate::{
