@@ -124,9 +124,8 @@ fn draws(now: i64, called: bool, last: i64, increment: i64) -> i128 {
     let (now, last, increment) = (i128::from(now), i128::from(last), i128::from(increment));
     let gap = (last - now) * increment.signum();
     let step = increment.abs().max(1);
-    let whole = (gap.max(0) + step - 1) / step;
     // The first one to be drawn is the one where it stands.
-    whole + i128::from(!called && gap >= 0)
+    gap.max(0) / step + i128::from(!called && gap >= 0)
 }
 
 async fn state(on: &mut PgConnection, name: &str) -> Result<Option<(i64, bool)>, StoreError> {

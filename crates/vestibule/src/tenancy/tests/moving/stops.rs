@@ -88,7 +88,8 @@ async fn failed(tenancy: Tenancy) {
     let world = World::new(tenancy).await;
     let acme = world.full_account("acme").await;
     let contents = world.contents(&acme).await;
-    for after in ALL {
+    // What fails right after the switch is gone on with at once.
+    for after in ALL.into_iter().filter(|after| *after != Done::Switched) {
         world.go_until(&acme, "eu", after, true).await;
         if is_before_switch(after) {
             assert_eq!(world.moves().await, 0, "{after:?}");

@@ -75,7 +75,6 @@ pub(super) struct World {
     pub(super) main: TestDatabase,
     pub(super) eu: TestDatabase,
     _server: Option<OwnServer>,
-    pub(super) settings: DatabaseSettings,
     pub(super) tenancy: Tenancy,
     /// As the command line has them.
     pub(super) owned: TenantSpaces,
@@ -113,7 +112,6 @@ impl World {
             main,
             eu,
             _server: server,
-            settings,
             tenancy,
             owned,
             served,
