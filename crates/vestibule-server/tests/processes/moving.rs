@@ -203,7 +203,6 @@ async fn killed_at_any_moment(tenancy: &'static str) {
         .map(|at| tokio::spawn(write(at, token.clone(), Arc::clone(&written))))
         .collect();
     let mut killed = 0;
-    let mut patience = 20;
     for number in 0..MOVES {
         let (from, to) = if number.is_multiple_of(2) {
             ("main", "eu")
@@ -216,14 +215,15 @@ async fn killed_at_any_moment(tenancy: &'static str) {
         })
         .await;
         // Each time a little later, so that all of it is met.
+        let mut patience = Duration::from_millis(60);
         let done = loop {
             let mut child =
                 world
                     .site
                     .place
                     .spawn(&["account", "move", &acme, "--cluster", to, "--json"]);
-            tokio::time::sleep(Duration::from_millis(patience)).await;
-            patience += 45;
+            tokio::time::sleep(patience).await;
+            patience = patience * 4 / 3;
             if child.try_wait().unwrap().is_some() {
                 let output = child.wait_with_output().unwrap();
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -240,7 +240,6 @@ async fn killed_at_any_moment(tenancy: &'static str) {
         };
         assert_eq!(done["left"], 0, "{done}");
         assert_eq!(world.notes_at(&acme, from).await.len(), 0, "{done}");
-        patience = patience.saturating_sub(900).max(20);
     }
     assert!(killed >= 10, "killed {killed} times only");
     written.lock().unwrap().over.store(true, Ordering::Relaxed);
