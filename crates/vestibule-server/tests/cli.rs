@@ -264,7 +264,7 @@ fn what_is_not_there_is_code_1() {
         &["client", "suspend", "sc_robot01"],
         &["client", "resume", NOBODY],
         &["client", "remove", "sc_robot01"],
-        &["account", "move", NOBODY, "--to", "eu"],
+        &["account", "move", NOBODY, "--cluster", "eu"],
         &["revoke", "--client", "sc_robot01", "--kid", "k1"],
     ] {
         let mut with_json = arguments.to_vec();

@@ -12,7 +12,9 @@ use vestibule::{
 };
 
 use super::{
-    Global, NotYet, all_pages, clock, not_yet,
+    Global,
+    account_move::{self, MoveArgs},
+    all_pages, clock,
     output::{Answer, Failure, Table, facts, shown},
 };
 
@@ -52,8 +54,8 @@ pub(crate) enum AccountCommand {
         /// The account's id
         id: Uuid,
     },
-    /// Move an account's data to another cluster (not in this version)
-    Move(NotYet),
+    /// PostgreSQL: move an account's data to another cluster; run it again where it was broken off
+    Move(MoveArgs),
     /// What the directory knows of an account, as JSON
     Export {
         /// The account's id
@@ -107,7 +109,7 @@ pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answ
             found(&directory, id).await?;
             Ok(one(&directory.resume_account(id).await?))
         }
-        AccountCommand::Move(_) => Err(not_yet("account move")),
+        AccountCommand::Move(arguments) => account_move::run(global, &arguments).await,
         AccountCommand::Export { id } => export(global, id).await,
         AccountCommand::Delete { id, yes } => delete(global, id, yes).await,
     }
@@ -212,7 +214,7 @@ async fn show(global: &Global, id: Uuid) -> Result<Answer, Failure> {
 }
 
 /// As people call the cluster of DATABASE_URL.
-const MAIN: &str = "main";
+pub(super) const MAIN: &str = "main";
 
 /// The account, on PostgreSQL with the cluster that holds its data.
 async fn with_cluster(spaces: &TenantSpaces, account: &Account) -> Result<Answer, Failure> {

@@ -4,6 +4,7 @@
 //! error. Exit code 0: done; 1: failed; 2: wrong usage or settings, and nothing was touched.
 
 mod account;
+mod account_move;
 mod client;
 mod config;
 mod doctor;
@@ -343,14 +344,6 @@ mod tests {
                 "k1",
             ][..],
             &["vestibule", "revoke"],
-            &[
-                "vestibule",
-                "account",
-                "move",
-                "0190a8f2-0000-7000-8000-000000000001",
-                "--to",
-                "eu",
-            ],
         ] {
             assert!(CommandLine::try_parse_from(line).is_ok(), "{line:?}");
         }

@@ -21,6 +21,7 @@
 //! | `metrics` | the admin listener |
 //! | `commands` | what the command line prints |
 //! | `logs` | what is never logged
+//! | `moving` | `account move` between clusters, killed at any moment, under a writing application |
 //! | `doctor` | mistakes on PostgreSQL, each found by its name
 //! | `postgres` | the whole path of an operator on PostgreSQL |
 
@@ -48,6 +49,7 @@ mod kept;
 mod life;
 mod logs;
 mod metrics;
+mod moving;
 mod network;
 mod outage;
 mod postgres;

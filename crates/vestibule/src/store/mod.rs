@@ -23,7 +23,7 @@ pub(crate) use self::cursor::{newest_first, oldest_first};
 #[cfg(test)]
 pub(crate) use self::directory::tests as directory_tests;
 pub use self::directory::{AccountUsers, Directory, WatchGuard};
-pub(crate) use self::directory::{IDLE_LIMIT, KeptMigration, Writing};
+pub(crate) use self::directory::{IDLE_LIMIT, KeptMigration, KeptMove, Writing};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;
 pub(crate) use self::names::is_plain_text;

@@ -19,10 +19,13 @@ const STEPS: &[&[&str]] = &[&[
 ]];
 
 /// The same steps on PostgreSQL, where changes are numbered and announced in another way.
-pub(super) const POSTGRES_STEPS: &[&[&str]] = &[&[
-    include_str!("schema/0001_directory.sql"),
-    include_str!("schema/0001_postgres.sql"),
-]];
+pub(super) const POSTGRES_STEPS: &[&[&str]] = &[
+    &[
+        include_str!("schema/0001_directory.sql"),
+        include_str!("schema/0001_postgres.sql"),
+    ],
+    &[include_str!("schema/0002_moves.sql")],
+];
 
 /// What marks a file as a directory of ours.
 const MARK: &str = "CREATE TABLE IF NOT EXISTS vestibule_directory (

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{Account, Connection, KeptMigration, StoreError, Writing},
+    store::{Account, Connection, KeptMigration, StoreError, Writing, postgres::close},
 };
 
 /// All migrations of an application run when an account is created.
@@ -83,15 +83,29 @@ impl TenantSpaces {
 
     /// Removes an account: its users, its service clients, its data.
     ///
-    /// The registrations go first; a crash in between leaves a space that belongs to nobody.
+    /// What a move that was broken off left elsewhere goes first, then the registrations; a crash
+    /// after that leaves a space that belongs to nobody.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; others where the database or the file system fails.
+    /// [`StoreError::NotFound`]; [`StoreError::Refused`] where the account is being moved; others
+    /// where the database or the file system fails.
     pub async fn delete_account(&self, id: Uuid) -> Result<(), StoreError> {
-        let cluster = match self.place() {
-            Place::Files(_) => None,
-            Place::Postgres(clusters) => Some(clusters.cluster_of(self.directory(), id).await?),
+        let Place::Postgres(clusters) = self.place() else {
+            return self.delete_from(id, None).await;
         };
+        let held = clusters.hold_account(id).await?;
+        clusters.forget(id);
+        let cluster = clusters.cluster_of(self.directory(), id).await?;
+        clusters
+            .remove_elsewhere(self.directory(), id, &cluster)
+            .await?;
+        self.delete_from(id, Some(Arc::clone(&cluster))).await?;
+        clusters.lift_fences_elsewhere(id, &cluster).await;
+        close(held).await;
+        Ok(())
+    }
+
+    async fn delete_from(&self, id: Uuid, cluster: Option<Arc<Cluster>>) -> Result<(), StoreError> {
         let (spaces, on) = (self.clone(), cluster.clone());
         self.directory()
             .write_within(CREATION_LIMIT, move |writing| {

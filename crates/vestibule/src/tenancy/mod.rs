@@ -43,6 +43,7 @@ use std::time::Duration;
 
 pub use self::error::SessionError;
 pub use self::migrations::{Migrated, MigrationStatus};
+pub use self::postgres::{MoveProgress, Moved, MovedTable};
 pub use self::probe::attach_is_impossible;
 pub use self::repository::{TenantRepository, TenantService};
 pub(crate) use self::scope::SessionScope;

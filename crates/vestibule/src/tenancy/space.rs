@@ -14,6 +14,16 @@ pub(super) enum Space {
     Postgres(Box<PostgresSpace>),
 }
 
+/// What came of beginning a transaction. Unless it was begun, nothing is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    Yes,
+    /// The connection turned out to be lost; another one may be tried.
+    Lost,
+    /// The account is being moved, or has moved; the connection can be used for others.
+    Fenced,
+}
+
 impl Space {
     pub(super) fn connection(&mut self) -> Connection<'_> {
         match self {
@@ -22,15 +32,14 @@ impl Space {
         }
     }
 
-    /// Begins a transaction of `account`. Where the connection turns out to be lost, nothing was
-    /// begun, and another one may be tried: that is `Ok(false)`.
+    /// Begins a transaction of `account`.
     pub(super) async fn begin(
         &mut self,
         account: Uuid,
         limit: Duration,
-    ) -> Result<bool, SessionError> {
+    ) -> Result<Begun, SessionError> {
         match self {
-            Self::File(file) => file.begin().await.map(|()| true),
+            Self::File(file) => file.begin().await.map(|()| Begun::Yes),
             Self::Postgres(space) => space.begin(account, limit).await,
         }
     }

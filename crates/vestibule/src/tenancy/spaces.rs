@@ -28,7 +28,7 @@ use super::{
     budget::{Budget, Permit},
     places::{Place, Seat},
     postgres::Clusters,
-    space::Space,
+    space::{Begun, Space},
 };
 use crate::{
     clock::{SharedClock, Timestamp},
@@ -387,17 +387,37 @@ impl Lease {
         self.counted.get_or_insert_with(Counted::new);
     }
 
+    /// Begins the transaction where the account's data lie: also where they have moved, and this
+    /// process has not heard of it yet.
+    async fn begin(&mut self) -> Result<(), SessionError> {
+        let begun = self.begin_at_seat().await;
+        if let Err(SessionError::Unavailable(_)) = &begun
+            && let Some(seat) = self.seat_elsewhere().await
+        {
+            if let Some(space) = self.space.take() {
+                space.close().await;
+            }
+            self.seat = seat;
+            return self.begin_at_seat().await;
+        }
+        begun
+    }
+
+    /// The account's seat by the directory's present word, where that is another one.
+    async fn seat_elsewhere(&self) -> Option<Seat> {
+        let place = self.spaces.place();
+        place.postgres()?.forget(self.account);
+        let seat = place.seat_of(self.spaces.directory(), self.account).await;
+        seat.ok().filter(|seat| *seat != self.seat)
+    }
+
     /// Begins the transaction on a connection that serves nobody, or on a new one. One that was
     /// lost while it lay idle is no reason to fail.
-    async fn begin(&mut self) -> Result<(), SessionError> {
-        let limit = self.spaces.timeout();
+    async fn begin_at_seat(&mut self) -> Result<(), SessionError> {
         while let Some(space) = self.spaces.take_idle(&self.seat) {
-            let space = self.space.insert(space);
-            if space.begin(self.account, limit).await? {
+            self.space = Some(space);
+            if self.begin_on_space().await? {
                 return Ok(());
-            }
-            if let Some(lost) = self.space.take() {
-                lost.close().await;
             }
         }
         while let Some(evicted) = self.spaces.evict() {
@@ -406,11 +426,12 @@ impl Lease {
         #[cfg(test)]
         let mark = self.spaces.inner.open_files.mark();
         let place = self.spaces.place();
+        let limit = self.spaces.timeout();
         let space = place.open(&self.seat, self.account, limit).await?;
         #[cfg(test)]
         let space = space.marked(mark);
-        let space = self.space.insert(space);
-        if space.begin(self.account, limit).await? {
+        self.space = Some(space);
+        if self.begin_on_space().await? {
             return Ok(());
         }
         Err(SessionError::Unavailable(
@@ -420,16 +441,45 @@ impl Lease {
 
     /// Begins once more, on the same connection, without what was prepared on it.
     pub(super) async fn begin_anew(&mut self) -> Result<(), SessionError> {
-        let (account, limit) = (self.account, self.spaces.timeout());
         let space = self.space_mut()?;
         space.rollback().await?;
         space.forget_statements().await?;
-        if space.begin(account, limit).await? {
+        if self.begin_on_space().await? {
             return Ok(());
         }
         Err(SessionError::Unavailable(
             "the connection was lost".to_owned(),
         ))
+    }
+
+    /// False where the connection was lost; it is closed then.
+    async fn begin_on_space(&mut self) -> Result<bool, SessionError> {
+        let (account, limit) = (self.account, self.spaces.timeout());
+        match self.space_mut()?.begin(account, limit).await? {
+            Begun::Yes => return Ok(true),
+            Begun::Lost => {
+                if let Some(lost) = self.space.take() {
+                    lost.close().await;
+                }
+                return Ok(false);
+            }
+            Begun::Fenced => {}
+        }
+        if let Some(space) = self.space.take() {
+            self.lay_down(space);
+        }
+        Err(SessionError::Unavailable(
+            "the account is being moved to another cluster".to_owned(),
+        ))
+    }
+
+    /// The connection may serve the next session.
+    fn lay_down(&self, space: Space) {
+        self.spaces.idle().push(Idle {
+            seat: self.seat.clone(),
+            since: Instant::now(),
+            space,
+        });
     }
 
     fn space_mut(&mut self) -> Result<&mut Space, SessionError> {

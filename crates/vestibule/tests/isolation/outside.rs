@@ -264,8 +264,11 @@ async fn no_function_answers(tenancy: Tenancy) {
         let sql = format!("SELECT f::text FROM {call} f");
         match world.run("", &sql).await {
             Ok(texts) => {
-                assert!(call.starts_with("vestibule.bound_account("), "{call}");
-                assert_eq!(texts, [""; 0], "{call}");
+                // Whether an account has moved is no secret.
+                if !call.starts_with("vestibule.require_unfenced(") {
+                    assert!(call.starts_with("vestibule.bound_account("), "{call}");
+                    assert_eq!(texts, [""; 0], "{call}");
+                }
             }
             Err(error) => match error.as_database_error().and_then(|error| error.code()) {
                 Some(code) if code == "VB003" => unproven += 1,

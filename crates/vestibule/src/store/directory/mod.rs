@@ -9,6 +9,7 @@ mod clients;
 mod ears;
 mod facts;
 mod migrations;
+mod moves;
 mod opening;
 mod placements;
 mod pool;
@@ -25,6 +26,7 @@ use std::{
 };
 
 pub(crate) use self::migrations::KeptMigration;
+pub(crate) use self::moves::KeptMove;
 pub(crate) use self::pool::IDLE_LIMIT;
 pub use self::users::AccountUsers;
 pub use self::watch::WatchGuard;

@@ -403,7 +403,7 @@ pub(crate) async fn of_owner(
             "run `vestibule migrate` once no server has that key any more",
         ));
     }
-    let mut wanted = vec!["bound_account"];
+    let mut wanted = vec!["bound_account", "require_unfenced"];
     if holds_directory {
         wanted.extend(OPERATIONS.iter().copied().flatten().map(|it| it.name));
     }

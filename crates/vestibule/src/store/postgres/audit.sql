@@ -135,7 +135,7 @@ SELECT f.finding, f.detail FROM me CROSS JOIN LATERAL (
         me.rolname, pg_catalog.string_agg(f.proname, ', vestibule.'))
     FROM (
         SELECT f.proname FROM function f
-        WHERE NOT (f.prosecdef AND f.proname = ANY ($1::text[] || 'bound_account'::text))
+        WHERE NOT (f.prosecdef AND f.proname = ANY ($1::text[] || '{bound_account,require_unfenced}'::text[]))
           AND pg_catalog.has_function_privilege(me.oid, f.oid, 'EXECUTE')
         LIMIT 5
     ) f HAVING pg_catalog.count(*) > 0

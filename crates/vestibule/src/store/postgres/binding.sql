@@ -9,13 +9,6 @@ CREATE TABLE IF NOT EXISTS vestibule.binding_keys (
     outer_pad BYTEA NOT NULL
 );
 
--- Accounts that must not be touched here: they are being moved, or have moved.
-CREATE TABLE IF NOT EXISTS vestibule.fences (
-    account_id UUID PRIMARY KEY,
-    moved_to TEXT NOT NULL,
-    since TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
-);
-
 -- HMAC-SHA-256 (RFC 2104) with nothing but core functions. What is compared are hashes of both
 -- sides, so that the time it takes says nothing.
 CREATE OR REPLACE FUNCTION vestibule.is_signed(message text, signature bytea) RETURNS boolean

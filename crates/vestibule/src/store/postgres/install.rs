@@ -27,6 +27,9 @@ pub(crate) struct Installation<'i> {
 
 const TENANCY: &str = "tenancy";
 
+/// What keeps sessions away from an account that is being moved.
+pub(crate) const FENCE: &str = include_str!("fence.sql");
+
 /// Makes or completes the directory. The caller holds an open transaction of the owner.
 pub(crate) async fn install(
     connection: &mut PgConnection,
@@ -178,6 +181,7 @@ async fn bind(
     keys: &[BindingKey],
     login: &str,
 ) -> Result<(), StoreError> {
+    script(connection, FENCE).await?;
     script(connection, include_str!("binding.sql")).await?;
     script(connection, "DELETE FROM vestibule.binding_keys").await?;
     for (position, key) in (1_i32..).zip(keys) {
@@ -218,7 +222,7 @@ fn grants(login: &str) -> String {
 const GRANTS: &str = "
 REVOKE ALL ON SCHEMA vestibule FROM PUBLIC;
 GRANT USAGE ON SCHEMA vestibule TO $LOGIN;
-GRANT EXECUTE ON FUNCTION vestibule.bound_account() TO $LOGIN;
+GRANT EXECUTE ON FUNCTION vestibule.bound_account(), vestibule.require_unfenced(uuid) TO $LOGIN;
 REVOKE ALL ON ALL TABLES IN SCHEMA vestibule FROM PUBLIC;
 DO $grants$
 DECLARE statement text;

@@ -22,7 +22,9 @@ use std::{
 use sqlx::{ConnectOptions, FromRow as _, PgConnection, postgres::PgConnectOptions};
 
 pub(crate) use self::functions::call;
-pub(crate) use self::install::{Installation, behind, install, prepare_binding, require_current};
+pub(crate) use self::install::{
+    FENCE, Installation, behind, install, prepare_binding, require_current,
+};
 pub(crate) use self::signature::Signer;
 use super::{Connection, PostgresConnection, trouble::Trouble};
 use crate::settings::{BindingKey, PostgresUrl};

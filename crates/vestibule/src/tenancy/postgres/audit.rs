@@ -90,10 +90,17 @@ impl TenantSpaces {
         let kept = self.directory().kept_migrations().await?;
         let mut main = clusters.owner_connection(clusters.main(), None).await?;
         let placed = placements(&mut main).await?;
+        let moves = moves(&mut main).await?;
         close(main).await;
+        findings.extend(moves.iter().map(about_move));
+        // What is left of a move is not nobody's.
+        let mut known = placed.clone();
+        for (account, source, target) in moves {
+            known.extend([source, target].map(|on| (account, (on != "main").then_some(on))));
+        }
         let mut reached = Vec::new();
         for cluster in clusters.all() {
-            match clusters.audit_cluster(cluster, &placed).await {
+            match clusters.audit_cluster(cluster, &known).await {
                 Ok(found) => {
                     reached.push(Arc::clone(cluster));
                     findings.extend(of(cluster, found));
@@ -408,6 +415,29 @@ async fn placements(connection: &mut PgConnection) -> Result<Vec<Placed>, StoreE
     .await?;
     script(connection, "ROLLBACK").await?;
     Ok(placed)
+}
+
+/// Moves that are not over: account, old cluster, new cluster.
+async fn moves(connection: &mut PgConnection) -> Result<Vec<(Uuid, String, String)>, StoreError> {
+    Ok(
+        sqlx::query_as(
+            "SELECT account_id, source, target FROM vestibule.moves ORDER BY account_id",
+        )
+        .persistent(false)
+        .fetch_all(connection)
+        .await?,
+    )
+}
+
+fn about_move((account, source, target): &(Uuid, String, String)) -> Finding {
+    Finding::warning(
+        "move_unfinished",
+        format!("the move of account {account} from {source} to {target} is not over"),
+        format!(
+            "unless it is running: vestibule account move {account} --cluster {target}, which goes \
+             on with it"
+        ),
+    )
 }
 
 fn chosen(mut placed: Vec<Placed>, limit: Option<u32>) -> Vec<Placed> {

@@ -11,7 +11,7 @@ use crate::{
     settings::Tenancy,
     store::{
         Connection, KeptMigration, PostgresConnection, Query, StoreError,
-        postgres::{Signer, close, connect, literal, prepare_binding, quoted},
+        postgres::{FENCE, Signer, close, connect, literal, prepare_binding, quoted},
         run_script,
     },
     tenancy::contents,
@@ -123,6 +123,10 @@ impl Clusters {
         account: Uuid,
     ) -> Result<(), StoreError> {
         let space = space_of(self.tenancy, account);
+        if self.tenancy != Tenancy::Database {
+            // Whoever removes the account is not kept away from it.
+            lift_fence(connection, account).await?;
+        }
         match self.tenancy {
             Tenancy::Row => {
                 let signer = self.owner_signer(connection).await?;
@@ -271,14 +275,27 @@ async fn prepare_own_database(
     script(connection, &securing_own_database(&name, login)).await
 }
 
-/// The functions of an account's own database, and who may connect to it. Safe to run again.
+/// The functions and the fence of an account's own database, and who may connect to it. Safe to
+/// run again.
 pub(super) fn securing_own_database(name: &str, login: &str) -> String {
     format!(
         "{tables};
-         REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {login}",
+         REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {login};
+         {fence}",
         tables = include_str!("tables.sql"),
         name = quoted(name),
+        fence = fencing(login),
         login = quoted(login)
+    )
+}
+
+/// What keeps sessions away from an account's own database while it is being moved.
+pub(super) fn fencing(login: &str) -> String {
+    format!(
+        "{FENCE};
+         GRANT USAGE ON SCHEMA vestibule TO {0};
+         GRANT EXECUTE ON FUNCTION vestibule.require_unfenced(uuid) TO {0}",
+        quoted(login)
     )
 }
 
@@ -364,6 +381,18 @@ pub(super) async fn secure(connection: &mut PgConnection, sql: &str) -> Result<(
         }
         done => done,
     }
+}
+
+/// From the commit on, sessions reach the account here; in this transaction, at once.
+pub(super) async fn lift_fence(
+    connection: &mut PgConnection,
+    account: Uuid,
+) -> Result<(), StoreError> {
+    Query::new("DELETE FROM vestibule.fences WHERE account_id = $1")
+        .bind(account)
+        .execute(plain(connection))
+        .await?;
+    Ok(())
 }
 
 pub(super) fn plain(connection: &mut PgConnection) -> Connection<'_> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     Cluster, Clusters, OWN, OwnerConnections, ROWS, database_of,
     making::{
-        begin, beginning, plain, script, secure, securing_database, securing_own_database,
+        begin, beginning, fencing, plain, script, secure, securing_database, securing_own_database,
         securing_rows, securing_schema, use_space, using,
     },
     owners::OwnerConnection,
@@ -62,6 +62,11 @@ impl Clusters {
         let missing = missing(work.kept, &done)?;
         let changes = !missing.is_empty();
         let connection = &mut owner.connection;
+        if let (Unit::Account(account), Tenancy::Database) = (unit, self.tenancy) {
+            let login = cluster.logins.application.login();
+            complete_fence(connection, login).await?;
+            require_unfenced(connection, account).await?;
+        }
         for migration in missing {
             if unit == Unit::Shared {
                 self.migrate_rows(connection, cluster, migration)
@@ -193,6 +198,26 @@ impl Clusters {
             Unit::Account(account) => space_of(self.tenancy, account),
         }
     }
+}
+
+/// An account's own database that an earlier version made has no fence.
+async fn complete_fence(connection: &mut PgConnection, login: &str) -> Result<(), StoreError> {
+    let query =
+        Query::new("SELECT COUNT(pg_catalog.to_regprocedure('vestibule.require_unfenced(uuid)'))");
+    if query.fetch_optional(plain(connection)).await? == Some((0_i64,)) {
+        script(connection, &fencing(login)).await?;
+    }
+    Ok(())
+}
+
+/// The account is not touched where it is being moved, or has moved: in `schema`, and where
+/// accounts share tables, its rows cannot be seen then.
+async fn require_unfenced(connection: &mut PgConnection, account: Uuid) -> Result<(), StoreError> {
+    Query::new("SELECT vestibule.require_unfenced($1)")
+        .bind(account)
+        .execute(plain(connection))
+        .await?;
+    Ok(())
 }
 
 fn in_migration(migration: &KeptMigration, error: StoreError) -> StoreError {

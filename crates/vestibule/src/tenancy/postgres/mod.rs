@@ -6,6 +6,7 @@
 //! | `space.rs` | how a transaction is bound to its account, and what is cleared afterwards |
 //! | `making.rs` | how an account's space comes into being, and goes |
 //! | `migrating.rs` | how the application's migrations reach all spaces |
+//! | `moving/` | how an account's data go to another cluster |
 //! | `owners.rs` | which connections a run over many spaces uses again |
 //! | `audit.rs` | what is not as it should be |
 //! | `tables.sql` | what makes an application's plain tables safe |
@@ -14,6 +15,7 @@ mod audit;
 mod exporting;
 mod making;
 mod migrating;
+mod moving;
 mod owners;
 mod space;
 
@@ -28,6 +30,9 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 pub(super) use self::migrating::{Unit, Work, hold_migrations, use_directory};
+#[cfg(test)]
+pub(super) use self::moving::{Done, Stop};
+pub use self::moving::{MoveProgress, Moved, MovedTable};
 pub(super) use self::owners::OwnerConnections;
 pub(super) use self::space::{OWN, PostgresSpace, ROWS, database_of, space_of};
 use super::SessionError;

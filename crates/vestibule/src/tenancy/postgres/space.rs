@@ -15,12 +15,12 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::super::SessionError;
+use super::super::{SessionError, space::Begun};
 use crate::{
     settings::Tenancy,
     store::{
         Connection,
-        postgres::{Server, close, is_lost, literal},
+        postgres::{FENCED, Server, close, is_lost, literal},
     },
 };
 
@@ -89,13 +89,22 @@ impl PostgresSpace {
     /// The database's own word for whose it is: its name could have been given to another's.
     async fn require_owner(&mut self, account: Uuid) -> Result<(), SessionError> {
         // In one message: see `look` of the server.
-        let asked = sqlx::raw_sql("SELECT account_id FROM tenant.vestibule_account");
-        let row = asked.fetch_optional(&mut self.connection).await;
+        let ask = format!(
+            "SELECT {}; SELECT account_id FROM tenant.vestibule_account",
+            ask_for_fence(account)
+        );
+        let asked = sqlx::raw_sql(AssertSqlSafe(ask));
+        let rows = asked.fetch_all(&mut self.connection).await;
+        // The fence's answer comes first.
+        let row = rows.map(|rows| rows.into_iter().nth(1));
         let owner = row.and_then(|row| row.map(|row| <(Uuid,)>::from_row(&row)).transpose());
         match owner {
             Ok(Some((owner,))) if owner == account => Ok(()),
             Ok(_) => Err(SessionError::Refused(format!(
                 "the database of account {account} is not that account's: restore it from a backup"
+            ))),
+            Err(error) if is_not_as_made(&error) => Err(SessionError::Unavailable(format!(
+                "the database of account {account} is being made, or its data went elsewhere"
             ))),
             Err(error) => Err(error.into()),
         }
@@ -109,13 +118,12 @@ impl PostgresSpace {
         self.server.plain(&mut self.connection)
     }
 
-    /// Begins a transaction of `account`. Where the connection turns out to be lost, nothing was
-    /// begun, and another one may be tried: that is `Ok(false)`.
+    /// Begins a transaction of `account`.
     pub(in crate::tenancy) async fn begin(
         &mut self,
         account: Uuid,
         limit: Duration,
-    ) -> Result<bool, SessionError> {
+    ) -> Result<Begun, SessionError> {
         if self.server.signer().clock().age() > LOOK_AGAIN
             && let Err(error) = self.server.look(&mut self.connection).await
         {
@@ -127,7 +135,11 @@ impl PostgresSpace {
             Ok(rows) => {
                 let backend = rows.last().map(|row| row.try_get("backend")).transpose()?;
                 self.backend = backend;
-                Ok(true)
+                Ok(Begun::Yes)
+            }
+            Err(error) if is_code(&error, &[FENCED]) => {
+                self.rollback().await?;
+                Ok(Begun::Fenced)
             }
             Err(error) => lost_or(error),
         }
@@ -143,6 +155,7 @@ impl PostgresSpace {
         let space = literal(&format!("{}, pg_temp", space_of(self.tenancy, account)));
         let limit = limit.as_millis().max(1);
         let own = "pg_catalog.set_config";
+        let fence = ask_for_fence(account);
         let as_connected = if self.server.is_direct() {
             ""
         } else {
@@ -151,7 +164,7 @@ impl PostgresSpace {
         if self.tenancy == Tenancy::Database {
             return format!(
                 "{CLEAR_FIRST}; BEGIN; SELECT {UNLOCK}, {own}('search_path', {space}, true), \
-                 {own}('statement_timeout', '{limit}', true){as_connected}, {BACKEND}"
+                 {own}('statement_timeout', '{limit}', true){as_connected}, {fence}, {BACKEND}"
             );
         }
         // Other sessions of this login can read the beginning of a statement's text: the binding
@@ -161,7 +174,7 @@ impl PostgresSpace {
         format!(
             "/*{curtain}*/ {CLEAR_FIRST}; BEGIN; SELECT {UNLOCK}, \
              {own}('vestibule.binding', '{binding}', true), {own}('search_path', {space}, true), \
-             {own}('statement_timeout', '{limit}', true){as_connected}, {BACKEND}"
+             {own}('statement_timeout', '{limit}', true){as_connected}, {fence}, {BACKEND}"
         )
     }
 
@@ -203,12 +216,28 @@ async fn connected(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Err
     }
 }
 
-fn lost_or(error: sqlx::Error) -> Result<bool, SessionError> {
+fn lost_or(error: sqlx::Error) -> Result<Begun, SessionError> {
     if is_lost(&error) {
-        Ok(false)
+        Ok(Begun::Lost)
     } else {
         Err(error.into())
     }
+}
+
+fn is_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| codes.contains(&code.as_ref()))
+}
+
+/// An account's own database that is not whole: schemas, tables, functions or rights are missing.
+/// So it is for a moment when it is made, and where the account has left it.
+fn is_not_as_made(error: &sqlx::Error) -> bool {
+    is_code(error, &["3F000", "42P01", "42883", "42501"])
+}
+
+/// What every transaction of the account begins with: it fails where the account is fenced.
+fn ask_for_fence(account: Uuid) -> String {
+    format!("vestibule.require_unfenced('{account}') AS fence")
 }
 
 /// Whatever keeps us from connecting, it is not the caller's doing.

@@ -4,6 +4,7 @@ mod activity;
 mod budget;
 mod export;
 mod migrations;
+mod moving;
 mod postgres;
 mod sessions;
 mod spaces;
