@@ -60,9 +60,10 @@ impl Debts {
     pub(crate) fn add(&self, source: Source, now: Instant) {
         let now = self.nanos(now);
         let unit = nanos(self.unit);
-        // Requests that were under way together may go over the limit together. What is above it
-        // is forgiven, so that nobody is locked out for longer than the rest of the time.
-        let most = now.saturating_add(nanos(self.most));
+        // Requests that are under way together may go over the limit together; they pay for it
+        // afterwards, so that the rate holds in the long run. Twice the time of a burst is the
+        // longest that anybody is locked out after his last refusal.
+        let most = now.saturating_add(nanos(self.most.saturating_mul(2)));
         let raised = |paid_off: u64| paid_off.max(now).saturating_add(unit).min(most);
         match self.paid_off.get(&source) {
             Some(paid_off) => {
@@ -132,14 +133,20 @@ mod tests {
     }
 
     #[test]
-    fn those_who_were_under_way_together_owe_no_more_than_the_rest() {
+    fn those_who_were_under_way_together_pay_afterwards() {
         let debts = Debts::new(20).unwrap();
         let start = Instant::now();
+        for _ in 0..220 {
+            debts.add(source(1), start);
+        }
+        // Twenty above the burst: a second in which nothing is looked at.
+        assert!(debts.is_over(source(1), start + Duration::from_secs(1)));
+        assert!(!debts.is_over(source(1), start + Duration::from_millis(1_051)));
         for _ in 0..5_000 {
             debts.add(source(1), start);
         }
-        assert!(debts.is_over(source(1), start));
-        assert!(!debts.is_over(source(1), start + Duration::from_millis(51)));
+        assert!(debts.is_over(source(1), start + Duration::from_secs(10)));
+        assert!(!debts.is_over(source(1), start + Duration::from_millis(10_051)));
     }
 
     #[test]
