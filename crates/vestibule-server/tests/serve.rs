@@ -395,7 +395,9 @@ async fn a_head_must_arrive_within_10_s() {
 #[tokio::test(flavor = "multi_thread")]
 async fn methods_are_those_of_the_document() {
     let sandbox = sandbox().await;
-    let place = Place::new().with_sandbox(&sandbox);
+    let place = Place::new()
+        .with_sandbox(&sandbox)
+        .with("VESTIBULE_ASSERTION_AUDIENCES", "orders");
     let server = place.serve();
     let http = client();
     let url = format!("{}/openapi.json", server.public);

@@ -1,12 +1,16 @@
 //! What a tenant session costs beside transactions written by hand with sqlx. All begin in one
 //! message, read one row by its key under forced row-level security, and commit; in turns, in one
-//! run, with the application's login, each over one connection:
+//! run, with the application's login, each over one connection, on a worker as handlers run:
 //!
+//! - *protected*: what a session sends, statement for statement, on the same table: what the library
+//!   itself costs;
 //! - *plain*: `BEGIN` and `set_config`, and a policy on `current_setting`;
 //! - *clean*: the same, and as a session does it, what an earlier transaction may have left is
 //!   cleared (`CLOSE ALL; RESET ALL`, advisory locks).
 //!
-//! A session also proves whose it is. The last lines are the ratios.
+//! Against these two a session also proves whose it is, to a database that believes nobody, and asks
+//! whether the account has moved. That is work of the database, on this machine too; over a network
+//! its part is smaller. The last lines are the ratios.
 //!
 //! `eval "$(scripts/postgres start)"; cargo bench -p vestibule --bench session; scripts/postgres stop`
 #![allow(
@@ -17,15 +21,21 @@
 )]
 
 use std::{
+    fmt::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, postgres::PgPoolOptions};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 use vestibule::{
-    Principal, Settings, Vestibule, clock::SystemClock, settings::SettingsReader, store::Directory,
+    Principal, Settings, Vestibule,
+    clock::{Clock as _, SystemClock},
+    settings::SettingsReader,
+    store::Directory,
     tenancy::TenantSpaces,
 };
 use vestibule_sandbox::Sandbox;
@@ -49,6 +59,11 @@ const BY_HAND: &str = "
 
 #[tokio::main]
 async fn main() {
+    // On a worker, as handlers run.
+    tokio::spawn(compare()).await.unwrap();
+}
+
+async fn compare() {
     let sandbox = Sandbox::builder().start().await.unwrap();
     sandbox.add_demo_world();
     let database = testbed::Postgres::shared().database().await;
@@ -95,6 +110,7 @@ async fn main() {
     let plain = format!("BEGIN; SELECT {bind}");
     let clean =
         format!("CLOSE ALL; RESET ALL; BEGIN; SELECT {bind}, pg_advisory_unlock_all()::text");
+    let protected = protected(principal.account().id);
     let mut transaction = begin(&pool, &plain).await;
     sqlx::query("INSERT INTO public.notes (id, text) VALUES ($1, 'a note')")
         .bind(id)
@@ -103,16 +119,21 @@ async fn main() {
         .unwrap();
     transaction.commit().await.unwrap();
 
-    let (mut ours, mut plains, mut cleans) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut protecteds, mut plains, mut cleans) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(sessions(&vestibule, &principal, id).await);
-        plains.push(by_hand(&pool, &plain, id).await);
-        cleans.push(by_hand(&pool, &clean, id).await);
+        protecteds.push(by_hand(&pool, &protected, "notes", PROTECTED_END, id).await);
+        plains.push(by_hand(&pool, &plain, "public.notes", "COMMIT", id).await);
+        cleans.push(by_hand(&pool, &clean, "public.notes", "COMMIT", id).await);
     }
-    let (ours, plain, clean) = (median(ours), median(plains), median(cleans));
+    let (ours, protected) = (median(ours), median(protecteds));
+    let (plain, clean) = (median(plains), median(cleans));
     println!("tenant session   {ours:>8.1} \u{b5}s");
+    println!("by hand, protected {protected:>6.1} \u{b5}s");
     println!("by hand, plain   {plain:>8.1} \u{b5}s");
     println!("by hand, clean   {clean:>8.1} \u{b5}s");
+    println!("ratio to protected {:>6.3}", ours / protected);
     println!("ratio to plain   {:>8.3}", ours / plain);
     println!("ratio to clean   {:>8.3}", ours / clean);
     idle(&vestibule, &principal).await;
@@ -147,18 +168,48 @@ async fn begin(pool: &PgPool, how: &str) -> Transaction<'static, Postgres> {
     pool.begin_with(sql).await.unwrap()
 }
 
-async fn by_hand(pool: &PgPool, how: &str, id: Uuid) -> Duration {
+/// What a session sends to begin, and to end.
+fn protected(account: Uuid) -> String {
+    let minute = SystemClock.now().as_secs() / 60;
+    let message = format!("{account}.{minute}");
+    let mut signature = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();
+    signature.update(format!("vestibule binding\n{message}").as_bytes());
+    let signature = signature.finalize().into_bytes();
+    let binding = signature.iter().fold(message + ".", |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    format!(
+        "/*{}*/ CLOSE ALL; RESET ALL; BEGIN; \
+         SELECT pg_catalog.set_config('vestibule.binding', '{binding}', true), \
+         pg_catalog.set_config('search_path', 'vestibule_tenants, pg_temp', true), \
+         pg_catalog.set_config('statement_timeout', '5000', true), \
+         vestibule.require_unfenced('{account}'), pg_catalog.pg_backend_pid()",
+        "-".repeat(1024)
+    )
+}
+
+const PROTECTED_END: &str = "COMMIT; SELECT pg_catalog.pg_advisory_unlock_all()";
+
+async fn by_hand(pool: &PgPool, how: &str, table: &str, end: &str, id: Uuid) -> Duration {
+    let select = format!("SELECT text FROM {table} WHERE id = $1");
     let begun = Instant::now();
     for _ in 0..BATCH {
-        let mut transaction = begin(pool, how).await;
-        let _: (String,) = sqlx::query_as("SELECT text FROM public.notes WHERE id = $1")
+        let mut connection = pool.acquire().await.unwrap();
+        run(&mut connection, how).await;
+        let _: (String,) = sqlx::query_as(AssertSqlSafe(select.clone()))
             .bind(id)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut *connection)
             .await
             .unwrap();
-        transaction.commit().await.unwrap();
+        run(&mut connection, end).await;
     }
     begun.elapsed()
+}
+
+async fn run(connection: &mut PgConnection, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    sqlx::raw_sql(sql).execute(connection).await.unwrap();
 }
 
 /// Microseconds of one transaction.

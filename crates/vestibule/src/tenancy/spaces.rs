@@ -20,7 +20,6 @@ use tokio::{
     runtime::Handle,
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
 };
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
@@ -207,18 +206,9 @@ impl TenantSpaces {
             };
             let permit = self.inner.budget.acquire(account).await;
             let mut lease = Lease::new(self.clone(), account, seat, Held { turn, permit });
-            // In a task of its own: where the caller goes away, the lease is still there to
-            // close what was being opened, and counts until then.
-            let gone = CancellationToken::new();
-            let _waiting = gone.clone().drop_guard();
-            let beginning = self.inner.runtime.spawn(async move {
-                tokio::select! {
-                    begun = lease.begin() => begun?,
-                    () = gone.cancelled() => return Err(SessionError::Aborted),
-                }
-                Ok(lease)
-            });
-            beginning.await.unwrap_or(Err(SessionError::Aborted))
+            // Where the caller goes away, the lease goes with what it was beginning on.
+            lease.begin().await?;
+            Ok(lease)
         });
         begun
             .await

@@ -1,8 +1,8 @@
 //! One connection to PostgreSQL that serves one account's transaction after the other.
 //!
 //! Beginning costs one round trip: what the last transaction may have left is cleared, and the
-//! account is bound, in the same message. Ending clears too, so that nothing stays behind on a
-//! server connection that a pooler gives to somebody else.
+//! account is bound, in the same message. Ending lets go of locks, and through a pooler clears too,
+//! so that nothing stays behind on a server connection that goes to somebody else.
 
 use std::{
     sync::Arc,
@@ -33,7 +33,10 @@ const CLEAR: &str = "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_
 
 /// The same before a transaction, whose first statement lets go of the locks: one statement less.
 const CLEAR_FIRST: &str = "CLOSE ALL; RESET ALL";
-const UNLOCK: &str = "pg_catalog.pg_advisory_unlock_all()";
+const UNLOCK_FIRST: &str = "pg_catalog.pg_advisory_unlock_all(), ";
+
+/// After a transaction on a connection of our own, which nobody uses before it is cleared.
+const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock_all()";
 
 const BACKEND: &str = "pg_catalog.pg_backend_pid() AS backend";
 
@@ -156,14 +159,15 @@ impl PostgresSpace {
         let limit = limit.as_millis().max(1);
         let own = "pg_catalog.set_config";
         let fence = ask_for_fence(account);
-        let as_connected = if self.server.is_direct() {
-            ""
+        // A connection of our own has let go of its locks, and is as we connected it.
+        let (unlock, as_connected) = if self.server.is_direct() {
+            ("", "")
         } else {
-            AS_CONNECTED
+            (UNLOCK_FIRST, AS_CONNECTED)
         };
         if self.tenancy == Tenancy::Database {
             return format!(
-                "{CLEAR_FIRST}; BEGIN; SELECT {UNLOCK}, {own}('search_path', {space}, true), \
+                "{CLEAR_FIRST}; BEGIN; SELECT {unlock}{own}('search_path', {space}, true), \
                  {own}('statement_timeout', '{limit}', true){as_connected}, {fence}, {BACKEND}"
             );
         }
@@ -172,7 +176,7 @@ impl PostgresSpace {
         let curtain = "-".repeat(self.server.visible_text());
         let binding = self.server.signer().binding(account);
         format!(
-            "/*{curtain}*/ {CLEAR_FIRST}; BEGIN; SELECT {UNLOCK}, \
+            "/*{curtain}*/ {CLEAR_FIRST}; BEGIN; SELECT {unlock}\
              {own}('vestibule.binding', '{binding}', true), {own}('search_path', {space}, true), \
              {own}('statement_timeout', '{limit}', true){as_connected}, {fence}, {BACKEND}"
         )
@@ -187,7 +191,12 @@ impl PostgresSpace {
     }
 
     async fn end(&mut self, how: &str) -> Result<(), SessionError> {
-        sqlx::raw_sql(AssertSqlSafe(format!("{how}; {CLEAR}")))
+        let clear = if self.server.is_direct() {
+            UNLOCK
+        } else {
+            CLEAR
+        };
+        sqlx::raw_sql(AssertSqlSafe(format!("{how}; {clear}")))
             .execute(&mut self.connection)
             .await?;
         Ok(())

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Database, Directory, PostgresLogin, first, person};
@@ -32,7 +32,8 @@ const BY_AGE: [&str; 2] = ["forget_facts_before", "prune_changes"];
 
 async fn filled() -> (Database, PgConnection) {
     let database = Database::on_postgres(PostgresLogin::Functions).await;
-    let mut superuser = database.superuser().await;
+    // A connection of its own: one that stays open keeps what it counted to itself for a while.
+    let mut filling = database.superuser().await;
     let fill = include_str!("../../../../tests/scale/fill.sql");
     // The accounts' data are not what this is about.
     let (fill, _) = fill.split_once("INSERT INTO vestibule_tenants").unwrap();
@@ -42,10 +43,12 @@ async fn filled() -> (Database, PgConnection) {
         .replace("$USERS", &USERS.to_string());
     for sql in [fill.as_str(), "ANALYZE"] {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-            .execute(&mut superuser)
+            .execute(&mut filling)
             .await
             .unwrap();
     }
+    filling.close().await.unwrap();
+    let superuser = database.superuser().await;
     (database, superuser)
 }
 
