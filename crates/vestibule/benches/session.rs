@@ -1,6 +1,6 @@
 //! What a tenant session costs beside transactions written by hand with sqlx. All begin in one
 //! message, read one row by its key under forced row-level security, and commit; in turns, in one
-//! run, with the application's login, each over one connection, on a worker as handlers run:
+//! run, with the application's login, each over one connection, all on one thread:
 //!
 //! - *protected*: what a session sends, statement for statement, on the same table: what the library
 //!   itself costs;
@@ -57,13 +57,9 @@ const BY_HAND: &str = "
         WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::uuid);
     GRANT SELECT, INSERT ON public.notes TO ";
 
-#[tokio::main]
+// One thread, so that nothing is measured of how threads wake each other.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
-    // On a worker, as handlers run.
-    tokio::spawn(compare()).await.unwrap();
-}
-
-async fn compare() {
     let sandbox = Sandbox::builder().start().await.unwrap();
     sandbox.add_demo_world();
     let database = testbed::Postgres::shared().database().await;
