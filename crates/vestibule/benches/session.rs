@@ -185,7 +185,8 @@ fn protected(account: Uuid) -> String {
     )
 }
 
-const PROTECTED_END: &str = "COMMIT; SELECT pg_catalog.pg_advisory_unlock_all()";
+const PROTECTED_END: &str =
+    "COMMIT; CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()";
 
 async fn by_hand(pool: &PgPool, how: &str, table: &str, end: &str, id: Uuid) -> Duration {
     let select = format!("SELECT text FROM {table} WHERE id = $1");

@@ -1,8 +1,9 @@
 //! One connection to PostgreSQL that serves one account's transaction after the other.
 //!
 //! Beginning costs one round trip: what the last transaction may have left is cleared, and the
-//! account is bound, in the same message. Ending lets go of locks, and through a pooler clears too,
-//! so that nothing stays behind on a server connection that goes to somebody else.
+//! account is bound, in the same message. Ending clears too: nothing may stay behind on a server
+//! connection that a pooler gives to somebody else, and what settings say of new transactions would
+//! hold for the next one, which begins with the message that clears.
 
 use std::{
     sync::Arc,
@@ -34,9 +35,6 @@ const CLEAR: &str = "CLOSE ALL; RESET ALL; SELECT pg_catalog.pg_advisory_unlock_
 /// The same before a transaction, whose first statement lets go of the locks: one statement less.
 const CLEAR_FIRST: &str = "CLOSE ALL; RESET ALL";
 const UNLOCK_FIRST: &str = "pg_catalog.pg_advisory_unlock_all(), ";
-
-/// After a transaction on a connection of our own, which nobody uses before it is cleared.
-const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock_all()";
 
 const BACKEND: &str = "pg_catalog.pg_backend_pid() AS backend";
 
@@ -191,12 +189,7 @@ impl PostgresSpace {
     }
 
     async fn end(&mut self, how: &str) -> Result<(), SessionError> {
-        let clear = if self.server.is_direct() {
-            UNLOCK
-        } else {
-            CLEAR
-        };
-        sqlx::raw_sql(AssertSqlSafe(format!("{how}; {clear}")))
+        sqlx::raw_sql(AssertSqlSafe(format!("{how}; {CLEAR}")))
             .execute(&mut self.connection)
             .await?;
         Ok(())
