@@ -1,11 +1,13 @@
 """vestibule away, hanging, slow, or another program in its place: every door stays shut, and opens again."""
 
+import re
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from world import Failed, eventually
+from judge import identity
+from world import eventually
 
 # Longer than any door's timeout for vestibule.
 LIMIT = 6.0
@@ -114,6 +116,17 @@ class Doors:
         return time.monotonic() - began
 
 
+    def unasserted(self, world):
+        """Where vestibule signs nothing, the application gets nothing signed, and all the rest."""
+        told = world.ask("GET", "/people", "app.example", [("Authorization", f"Bearer {world.ada}")])
+        wanted = {name: values for name, values in identity(told.headers).items() if values != [""]}
+        for name, (answer, seen) in self.try_all().items():
+            found = identity(seen.identity() if seen else [])
+            found = {name: values for name, values in found.items() if values != [""]}
+            if found != wanted or "x-vestibule-assertion" in found:
+                self.wrong.append(f"{name}: without assertions: {answer.status} {found} instead of {wanted}")
+
+
 def all_doors(doors, world, application, say):
     tried = Doors(doors, world, application)
     tried.opens("before anything fails")
@@ -147,6 +160,14 @@ def all_doors(doors, world, application, say):
     world.start()
     back = tried.opens("after other programs in its place")
     say(f"open {back:.1f} s after the last of them; {tried.sent} requests in all")
-    if world.server.poll() is not None:
-        raise Failed("vestibule ended")
+
+    world.kill()
+    rules = world.work / "unasserted.toml"
+    rules.write_text(re.sub("(?m)^audience = .*$", "", world.rules.read_text()))
+    world.start(rules, VESTIBULE_ASSERTION_AUDIENCES="")
+    tried.unasserted(world)
+    world.kill()
+    world.start()
+    tried.opens("in the end")
+    say("without assertions: the identity alone")
     return tried.wrong

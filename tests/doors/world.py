@@ -69,8 +69,9 @@ class World:
 
     # The server, alive or not.
 
-    def start(self):
-        self.server = self._start("vestibule", ["--config", str(self.rules), "serve"], self.environment)
+    def start(self, rules=None, **settings):
+        environment = {**self.environment, **settings}
+        self.server = self._start("vestibule", ["--config", str(rules or self.rules), "serve"], environment)
         eventually("vestibule starts", lambda: wire.is_open(self.http) and wire.is_open(self.grpc))
 
     def kill(self):
