@@ -274,6 +274,8 @@ def spoofed(t):
     yield Case("spoofed and folded", "/people", headers=[bearer(t.ada), ("A", "b\r\n X-Vestibule-Role: spoofed")])
     yield Case("spoofed behind a bare LF", "/people", headers=[bearer(t.ada), ("A", "b\nX-Vestibule-Role: spoofed")])
     yield Case("spoofed behind a bare CR", "/people", headers=[bearer(t.ada), ("A", "b\rX-Vestibule-Role: spoofed")])
+    for name in ("X-Vestibule-Code", "X-Vestibule-Other", "X-Vestibule_Other", "x_vestibule_other", "X_VESTIBULE-OTHER", "X-Vestibule-"):
+        yield Case(f"a spoofed {name}", "/people", headers=[bearer(t.ada), (name, "spoofed")])
     yield Case("an assertion of ours", "/people", headers=[bearer(t.ada), ("X-Vestibule-Assertion", t.assertion)])
     yield Case("an assertion alone", "/people", headers=[("X-Vestibule-Assertion", t.assertion)])
 

@@ -8,6 +8,7 @@ from world import Failed, eventually
 
 FILES = {
     "nginx": ("nginx/nginx.conf",),
+    "nginx-more": ("nginx/nginx.conf",),
     "caddy": ("caddy/Caddyfile",),
     "haproxy": ("haproxy/haproxy.cfg", "haproxy/vestibule.lua"),
     "envoy-http": ("envoy-http/envoy.yaml",),
@@ -50,6 +51,11 @@ class Door:
         text, changed = re.subn(
             r"\b(8000|3000|8080|9191)\b", lambda port: str(addresses[int(port[0])]), file.read_text()
         )
+        if self.name == "nginx-more":
+            # As the file says itself.
+            text, taken_off = re.subn(r"(?m)^( *)#(load_module|more_clear)", r"\1\2", text)
+            if taken_off != 2:
+                raise Failed(f"{file}: where are the lines of headers-more?")
         if changed < 3 and file.suffix != ".lua":
             raise Failed(f"{file}: where are its addresses?")
         return text.replace("/etc/haproxy/", f"{self.work}/").replace("/run/nginx.pid", f"{self.work}/pid")
