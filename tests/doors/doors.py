@@ -1,5 +1,6 @@
 """The proxies, each with the configuration that is shipped; only addresses are changed."""
 
+import atexit
 import re
 import subprocess
 
@@ -40,7 +41,8 @@ class Door:
             stderr=self.log,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.work)},
         )
-        eventually(f"{name} starts (see {self.work}/log)", self._is_up, 20)
+        atexit.register(self.process.kill)
+        eventually(f"{name} starts (see {self.work}/log)", self._is_up)
 
     def _is_up(self):
         if self.process.poll() is not None:

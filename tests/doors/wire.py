@@ -1,5 +1,6 @@
 """Requests over bare sockets: no library corrects what is to be sent."""
 
+import random
 import socket
 import time
 from dataclasses import dataclass, field
@@ -62,8 +63,14 @@ def read(answer, took):
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
+    """Not one that the system gives to others: it has to stay free while a server is down."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            return port
+        except OSError:
+            continue
 
 
 def is_open(port):

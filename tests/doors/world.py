@@ -1,5 +1,6 @@
 """The sandbox with its demo world, and `vestibule serve` with every door open."""
 
+import atexit
 import json
 import os
 import re
@@ -17,7 +18,7 @@ class Failed(Exception):
     """What was found wrong, for people."""
 
 
-def eventually(what, is_so, within=10.0):
+def eventually(what, is_so, within=30.0):
     until = time.monotonic() + within
     while not is_so():
         if time.monotonic() > until:
@@ -58,7 +59,10 @@ class World:
 
     def _start(self, program, arguments, environment=None):
         log = open(self.work / f"{program}.log", "w")
-        return subprocess.Popen([self.binaries / program, *arguments], stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen([self.binaries / program, *arguments], stdout=log, stderr=log, env=environment)
+        # Whatever goes wrong in between; one that has ended is not asked again.
+        atexit.register(process.kill)
+        return process
 
     def _command(self, *arguments):
         command = [self.binaries / "vestibule", *arguments, "--json"]
