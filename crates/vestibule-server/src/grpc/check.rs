@@ -147,11 +147,14 @@ fn asked(
         .into_iter()
         .chain(forwarded)
     {
-        if let Some(value) = described.headers.get(name.as_str()) {
-            asked = asked.header(name, value.as_str());
+        for value in values(described, &name) {
+            // What cannot be a header says nothing.
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                asked = asked.header(&name, value);
+            }
         }
     }
-    for value in authorizations(described) {
+    for value in values(described, &AUTHORIZATION) {
         // What cannot be a header is still a credential that was sent, and a bad one.
         let value = HeaderValue::from_bytes(value)
             .unwrap_or_else(|_| HeaderValue::from_static("malformed"));
@@ -162,25 +165,24 @@ fn asked(
         .map_err(|_| Status::internal("the check cannot be asked"))
 }
 
-/// Every `Authorization` header. Where Envoy sends headers as a map, it has joined repeated ones
-/// with a comma, which no bearer token has: that stays malformed.
-fn authorizations(described: &Described) -> Vec<&[u8]> {
-    let name = AUTHORIZATION.as_str();
-    let mut values: Vec<&[u8]> = described
+/// Every copy of a header, wherever Envoy describes it: with `encode_raw_headers` all are in a list
+/// and none in the map. In the map it has joined repeated ones with a comma, which no bearer token
+/// has: that stays malformed.
+fn values<'a>(described: &'a Described, name: &HeaderName) -> Vec<&'a [u8]> {
+    let is_it = |key: &str| key.eq_ignore_ascii_case(name.as_str());
+    let mapped = described
         .headers
         .iter()
-        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_bytes())
-        .collect();
+        .filter(|(key, _)| is_it(key))
+        .map(|(_, value)| value.as_bytes());
     let raw = described.header_map.iter().flat_map(|map| &map.headers);
-    values.extend(
-        raw.filter(|header| header.key.eq_ignore_ascii_case(name))
-            .map(|header| match &*header.raw_value {
-                [] => header.value.as_bytes(),
-                raw => raw,
-            }),
-    );
-    values
+    let raw = raw
+        .filter(|header| is_it(&header.key))
+        .map(|header| match &*header.raw_value {
+            [] => header.value.as_bytes(),
+            raw => raw,
+        });
+    mapped.chain(raw).collect()
 }
 
 /// The names of all headers that the client sent.

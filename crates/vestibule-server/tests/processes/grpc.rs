@@ -1,7 +1,7 @@
 //! Envoy's `ext_authz` over gRPC: what is allowed, refused, set and taken away is what
 //! `/v1/authorize` says.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fs, time::Duration};
 
 use envoy_types::pb::{
     envoy::{
@@ -214,6 +214,47 @@ async fn what_a_client_spoofs_is_taken_away() {
         panic!("{metadata:?}");
     };
     assert_eq!(scopes.values.len(), 3);
+}
+
+/// Envoy with `encode_raw_headers` describes all headers in a list, and else in a map.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_is_one_however_envoy_describes_it() {
+    let world = World::new(&[LISTEN]).await;
+    let file = world.place.path().join("settings.toml");
+    let rule = "[[rules]]\npath = \"/orders\"\ncallers = \"user\"\npreflight = true\n";
+    fs::write(&file, rule).unwrap();
+    let server = world
+        .place
+        .serve_with(&["--config", file.to_str().unwrap()]);
+    let channel = channel(&server).await;
+    let asks = [
+        ("origin", "https://app.acme.example"),
+        ("access-control-request-method", "POST"),
+    ];
+    for raw in [false, true] {
+        for (headers, code) in [
+            (&asks[..], 0),
+            (&asks[..1], 16),
+            (&asks[1..], 16),
+            (&[], 16),
+        ] {
+            let mut http = described(if raw { &[] } else { headers });
+            http.method = "OPTIONS".to_owned();
+            http.header_map = raw.then(|| HeaderMap {
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| HeaderValue {
+                        key: (*name).to_owned(),
+                        raw_value: value.as_bytes().to_vec(),
+                        ..HeaderValue::default()
+                    })
+                    .collect(),
+            });
+            let checked = check(&channel, http).await.unwrap();
+            let said = checked.status.unwrap().code;
+            assert_eq!(said, code, "raw: {raw}, {headers:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
