@@ -309,3 +309,62 @@ fn code(status: StatusCode) -> Code {
         _ => Code::PermissionDenied,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::config::core::v3::HeaderMap as EnvoyHeaders;
+
+    use super::*;
+
+    fn described(name: &str, copies: &[&str], raw: bool) -> Described {
+        let mut described = Described {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            ..Described::default()
+        };
+        if raw {
+            let headers = copies.iter().map(|value| EnvoyHeader {
+                key: name.to_owned(),
+                raw_value: value.as_bytes().to_vec(),
+                ..EnvoyHeader::default()
+            });
+            described.header_map = Some(EnvoyHeaders {
+                headers: headers.collect(),
+            });
+        } else {
+            let joined = copies.join(",");
+            described.headers.insert(name.to_owned(), joined);
+        }
+        described
+    }
+
+    /// Whom a trusted Envoy speaks for is heard in both forms, and from no other.
+    #[test]
+    fn forwarded_for_counts_in_a_list_as_in_a_map() {
+        for (raw, expected) in [
+            (false, vec!["203.0.113.7,192.0.2.1"]),
+            (true, vec!["203.0.113.7", "192.0.2.1"]),
+        ] {
+            let described = described("x-forwarded-for", &["203.0.113.7", "192.0.2.1"], raw);
+            let heard = |trusted| {
+                let asked = asked(&described, None, trusted).unwrap();
+                let values = asked.headers().get_all(FORWARDED_FOR).into_iter();
+                values
+                    .map(|value| value.to_str().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(heard(true), expected, "raw: {raw}");
+            assert!(heard(false).is_empty(), "raw: {raw}");
+        }
+    }
+
+    #[test]
+    fn each_copy_of_a_credential_is_one() {
+        for (raw, count) in [(false, 1), (true, 2)] {
+            let described = described("authorization", &["Bearer a", "Bearer b"], raw);
+            let asked = asked(&described, None, false).unwrap();
+            let copies = asked.headers().get_all(AUTHORIZATION);
+            assert_eq!(copies.iter().count(), count, "raw: {raw}");
+        }
+    }
+}
