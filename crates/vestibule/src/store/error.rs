@@ -68,6 +68,11 @@ impl StoreError {
         }
     }
 
+    /// Whether a unique key was broken.
+    pub(crate) fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+
     /// Names what a broken unique key means; other errors stay as they are.
     pub(crate) fn or_exists(self, what: impl FnOnce() -> String) -> Self {
         match self {

@@ -1,5 +1,7 @@
 //! The old place and the new one: made, emptied, looked at.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
@@ -18,6 +20,10 @@ use crate::{
         postgres::{close, quoted},
     },
 };
+
+/// How often, and after what pause, a database is asked for again that the server is still making.
+const CREATING: u32 = 120;
+const CREATING_PAUSE: Duration = Duration::from_millis(250);
 
 /// A new place, in a transaction that stays open and passes the fence.
 pub(super) struct NewPlace {
@@ -148,7 +154,18 @@ impl Moving<'_> {
         self.clusters.remove_apart(target, self.account).await?;
         let mut on = self.clusters.owner_connection(target, None).await?;
         let create = format!("CREATE DATABASE {name} TEMPLATE template0");
-        let made = script(&mut on, &create).await;
+        let mut tries = CREATING;
+        let made = loop {
+            match script(&mut on, &create).await {
+                // A run that was broken off had asked for it too, and the server is at it still:
+                // when it is done, it is there.
+                Err(error) if error.is_unique_violation() && tries > 0 => {
+                    tries -= 1;
+                    tokio::time::sleep(CREATING_PAUSE).await;
+                }
+                made => break made,
+            }
+        };
         let made = made.map_err(|error| error.or_refused("42P04", String::new));
         match made {
             // It could not be dropped, and is empty.
