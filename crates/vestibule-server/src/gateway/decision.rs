@@ -82,11 +82,8 @@ fn original(
         return Ok(Some(original.clone()));
     }
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    let trusted = peer.is_some_and(|ConnectInfo(peer)| {
-        trusted_proxies
-            .iter()
-            .any(|network| network.contains(peer.ip()))
-    });
+    let trusted =
+        peer.is_some_and(|ConnectInfo(peer)| Network::any_contains(trusted_proxies, peer.ip()));
     OriginalRequest::of(&parts.method, &parts.uri, &parts.headers, trusted)
         .map_err(|_| Problem::new(Code::InvalidRequest))
 }

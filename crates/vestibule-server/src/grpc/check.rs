@@ -86,9 +86,7 @@ impl Door {
     }
 
     fn trusts(&self, peer: SocketAddr) -> bool {
-        self.trusted_proxies
-            .iter()
-            .any(|network| network.contains(peer.ip()))
+        Network::any_contains(&self.trusted_proxies, peer.ip())
     }
 }
 

@@ -21,7 +21,7 @@ impl Source {
     /// so the rightmost one that is no trusted proxy is the last that somebody trusted has seen;
     /// what stands left of it, the caller wrote himself. None where that cannot be read.
     pub(super) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<Self> {
-        let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+        let is_trusted = |address: IpAddr| Network::any_contains(trusted, address);
         let mut nearest = peer.to_canonical();
         if !is_trusted(nearest) {
             return Some(Self::from(nearest));

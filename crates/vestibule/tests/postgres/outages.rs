@@ -301,6 +301,14 @@ async fn notes(world: &World, on: &OwnServer) -> i64 {
         .unwrap()
 }
 
+/// A caller's first visit is a change, after which he is read again.
+async fn is_remembered(at: SocketAddr, token: &str) {
+    for _ in 0..2 {
+        assert_eq!(ask(at, "GET", "/me", token).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
 /// Who could not listen for long takes everything for changed, though nothing tells of a change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_remembered_is_read_anew_after_a_long_silence() {
@@ -309,11 +317,7 @@ async fn what_is_remembered_is_read_anew_after_a_long_silence() {
     let route = world.database.through(link.address());
     let at = world.serve_through(&route).await;
     let ada = world.ada();
-    // Her first visit is a change, after which she is read again.
-    for _ in 0..2 {
-        assert_eq!(ask(at, "GET", "/me", &ada).await.status, 200);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    is_remembered(at, &ada).await;
     link.cut();
     sqlx::query("UPDATE vestibule.users SET status = 'suspended'")
         .execute(&mut world.superuser().await)
@@ -340,11 +344,7 @@ async fn remembered_callers_are_believed_for_a_while() {
     let route = world.database.through(link.address());
     let at = world.serve_through(&route).await;
     let ada = world.ada();
-    // Her first visit is a change, after which she is read again.
-    for _ in 0..2 {
-        assert_eq!(ask(at, "GET", "/me", &ada).await.status, 200);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
+    is_remembered(at, &ada).await;
     link.cut();
     let away = Instant::now();
     let refused = loop {

@@ -33,6 +33,12 @@ pub(super) struct NewPlace {
 }
 
 impl Moving<'_> {
+    async fn is_one_place(&self, source: &Cluster, target: &Cluster) -> Result<bool, StoreError> {
+        self.clusters
+            .is_one_place(self.account, source, target)
+            .await
+    }
+
     /// Two names may lead to one database, or to one server, where databases of one name are the
     /// same: what is made there would be what is there already.
     pub(super) async fn require_two_places(
@@ -40,11 +46,7 @@ impl Moving<'_> {
         source: &Cluster,
         target: &Cluster,
     ) -> Result<(), StoreError> {
-        if self
-            .clusters
-            .is_one_place(self.account, source, target)
-            .await?
-        {
+        if self.is_one_place(source, target).await? {
             return Err(StoreError::Refused(format!(
                 "{} and {} are two names of one place: correct VESTIBULE_CLUSTERS and \
                  VESTIBULE_ADMIN_CLUSTERS",
@@ -204,11 +206,7 @@ impl Moving<'_> {
         source: &Cluster,
         target: &Cluster,
     ) -> Result<(), StoreError> {
-        if self
-            .clusters
-            .is_one_place(self.account, source, target)
-            .await?
-        {
+        if self.is_one_place(source, target).await? {
             // Nothing was made.
             return Ok(());
         }
