@@ -199,6 +199,7 @@ listed! {
         NotYetValid = "not_yet_valid", "the token is not valid yet, or was issued in the future";
         LifetimeTooLong = "lifetime_too_long", "the token lives longer than TOKEN_MAX_LIFETIME";
         Expired = "expired", "the token has expired";
+        Revoked = "revoked", "the token was cut off: itself, its key, or everything issued to its caller until a moment (see `vestibule revoke`)";
         ProviderUnavailable = "provider_unavailable", "the identity provider could not be asked and nothing usable is kept";
         UnknownUser = "unknown_user", "the identity provider does not know the user";
         ProvisioningOff = "provisioning_off", "the user is not known here and USER_PROVISIONING is off";
@@ -257,7 +258,8 @@ impl Reason {
             | Self::OwnClient
             | Self::UnregisteredClient
             | Self::NotYetValid
-            | Self::LifetimeTooLong => Code::InvalidToken,
+            | Self::LifetimeTooLong
+            | Self::Revoked => Code::InvalidToken,
             Self::Expired => Code::TokenExpired,
             Self::ProviderUnavailable => Code::ProviderUnavailable,
             Self::UnknownUser | Self::ProvisioningOff => Code::UnknownUser,

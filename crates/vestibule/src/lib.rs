@@ -56,6 +56,7 @@ mod vestibule;
 pub mod clock;
 pub mod error;
 mod flights;
+mod revocation;
 pub mod settings;
 
 pub use self::{

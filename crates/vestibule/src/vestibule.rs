@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::migrate::Migrator;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     http::VestibuleLayer,
     principal::{LocalFacts, PROVIDER, Principal, Resolver},
     provider::{Authress, AuthressApi, KeySets, PermissionCache, TenantCache, UserCache},
+    revocation::Revocations,
     settings::{DatabaseSettings, Settings, SettingsError},
     store::{AccountUsers, Danger, Directory, Finding, Level, StoreError, WatchGuard},
     tenancy::{
@@ -41,6 +42,7 @@ struct Inner {
     permissions: PermissionCache,
     outage_status: OutageStatus,
     stopped: CancellationToken,
+    _stop_when_dropped: DropGuard,
     changes: WatchGuard,
 }
 
@@ -372,8 +374,10 @@ impl VestibuleBuilder {
             Arc::clone(&keys) as _,
             Arc::clone(&local) as _,
         );
+        let revocations = Arc::new(Revocations::default());
         let verifier = CachedVerifier::behind(
             Arc::clone(&admission),
+            Arc::clone(&revocations),
             verifier,
             settings.token_cache_size,
             settings.token_cache_ttl,
@@ -385,17 +389,29 @@ impl VestibuleBuilder {
             local,
             users.clone(),
             tenants,
+            Arc::clone(&revocations),
             Arc::clone(&clock),
         ));
         let changes = {
             let (resolver, spaces) = (Arc::clone(&resolver), spaces.clone());
+            let revocations = Arc::clone(&revocations);
             directory
                 .watch(move |change| {
+                    revocations.on_change(change);
                     resolver.on_change(change);
                     spaces.on_change(change);
                 })
                 .await?
         };
+        // After the watch began: nothing is missed in between.
+        revocations.load(&directory).await?;
+        let stopped = CancellationToken::new();
+        tokio::spawn(revocations.keep_complete(
+            directory.clone(),
+            Arc::clone(&clock),
+            settings.token_max_lifetime + 2 * settings.token_leeway,
+            stopped.child_token(),
+        ));
         keys.warm_up().await;
         Ok(Vestibule(Arc::new(Inner {
             authenticator: Authenticator::new(
@@ -414,7 +430,8 @@ impl VestibuleBuilder {
             users,
             permissions,
             outage_status: settings.outage_status,
-            stopped: CancellationToken::new(),
+            _stop_when_dropped: stopped.clone().drop_guard(),
+            stopped,
             changes,
         })))
     }

@@ -7,6 +7,7 @@
 //! | `outage` | what goes on while the provider fails, and what ends |
 //! | `kept` | what the database keeps for that, and who may write it |
 //! | `changes` | changes by the command line, heard by two servers |
+//! | `revocation` | what was cut off by the command line, under a loop of requests |
 //! | `settings` | mistakes in the settings |
 //! | `network` | TLS and proxies on the way to the provider |
 //! | `life` | signals and addresses |
@@ -54,6 +55,7 @@ mod network;
 mod outage;
 mod postgres;
 mod repair;
+mod revocation;
 mod rules;
 mod settings;
 mod surface;

@@ -17,7 +17,7 @@ impl Resolver {
         // while its verified token was still remembered.
         let known = self.local.client(token.client_id()).await?;
         let client = known.ok_or(Reason::UnknownClient)?;
-        client.caller.admit(token)?;
+        self.admit(&client.caller, token)?;
         Ok(Principal::new(
             Arc::clone(&client.caller),
             token,

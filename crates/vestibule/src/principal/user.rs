@@ -37,7 +37,7 @@ impl Resolver {
             }
             None => self.provision(token, &profile).await?,
         };
-        caller.admit(token)?;
+        self.admit(&caller, token)?;
         Ok(Principal::new(caller, token, Arc::clone(token.scopes())))
     }
 

@@ -146,6 +146,11 @@ impl VerifiedToken {
         &self.0.proof
     }
 
+    /// The set that the signing key is in, and the key's name there.
+    pub(crate) fn key_set(&self) -> (&KeySetId, &str) {
+        (&self.0.proof.set, &self.0.proof.kid)
+    }
+
     fn valid_from(&self) -> Timestamp {
         self.0.facts.valid_from
     }

@@ -27,6 +27,7 @@ mod profiles;
 mod provisioning;
 mod refusals;
 mod returning;
+mod revocation;
 mod routes;
 mod single_flight;
 mod steps;
