@@ -4,6 +4,7 @@ use std::{io::IsTerminal as _, net::SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 use vestibule::{
+    assertion::SigningSettings,
     provider::access_key::AccessKey,
     settings::{
         AdmissionSettings, DatabaseSettings, Network, ProviderSettings, Secret, Settings,
@@ -11,7 +12,7 @@ use vestibule::{
     },
 };
 
-use crate::{assertion::AssertionSettings, gateway::rules::Rules};
+use crate::gateway::rules::Rules;
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -34,7 +35,7 @@ pub struct ServerSettings {
     /// `[[rules]]` of the file: what `/v1/authorize` demands of whom.
     pub(crate) rules: Rules,
     /// `VESTIBULE_ASSERTION_…`: whom assertions are for; none where they are off.
-    pub(crate) assertions: Option<AssertionSettings>,
+    pub(crate) assertions: Option<SigningSettings>,
     /// `VESTIBULE_TRUSTED_PROXIES`, which the library reads: whose word about a request counts.
     pub(crate) trusted_proxies: Vec<Network>,
 }
@@ -103,6 +104,8 @@ impl ServeSettings {
                         provider,
                         database,
                         admission,
+                        // Whoever asks this server brings a token; what it signs is for others.
+                        assertions: None,
                     },
                     server,
                     log,
@@ -151,9 +154,9 @@ impl ServerSettings {
         let admin_hosts = admin_hosts(reader);
         let admin_token = admin_token(reader);
         let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
-        let assertions = AssertionSettings::read(reader, access_key);
+        let assertions = SigningSettings::read(reader, access_key);
         let audiences = assertions.as_ref().and_then(Option::as_ref);
-        let audiences = audiences.map_or(&[][..], |settings| &settings.audiences);
+        let audiences = audiences.map_or(&[][..], SigningSettings::audiences);
         let rules = rules(reader, audiences);
         Some(Self {
             listen: listen?,

@@ -39,7 +39,9 @@
 //! `examples/notes` in the repository is a whole one; the README tells how to run the server.
 
 mod admission;
+pub mod assertion;
 pub mod bearer;
+mod credential;
 pub mod token;
 
 pub mod principal;

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use crate::{
     admission::Admission,
+    assertion::AssertionVerifier,
     authenticator::Authenticator,
     clock::{SharedClock, SystemClock},
     error::{OutageStatus, Reason, Refusal},
     http::VestibuleLayer,
     principal::{LocalFacts, PROVIDER, Principal, Resolver},
     provider::{Authress, AuthressApi, KeySets, PermissionCache, TenantCache, UserCache},
-    settings::{DatabaseSettings, Settings, SettingsError},
+    settings::{AcceptedAssertions, DatabaseSettings, SettingProblem, Settings, SettingsError},
     store::{AccountUsers, Danger, Directory, Finding, Level, StoreError, WatchGuard},
     tenancy::{
         Migrated, SessionError, SessionScope, SystemAccess, TenantRepository, TenantService,
@@ -297,6 +298,26 @@ impl VestibuleBuilder {
         self
     }
 
+    /// Accepts the assertion that `vestibule` signs for the application `audience`, in place of a
+    /// bearer token: for an application behind a proxy that asks `vestibule` about each request.
+    /// As `VESTIBULE_ACCEPT_ASSERTIONS`; `issuer` is the server's `VESTIBULE_ASSERTION_ISSUER`.
+    ///
+    /// Server and application need the same `AUTHRESS_ACCESS_KEY`, which the keys come from, and
+    /// the same database, which knows the callers. The proxy must take the `Authorization` header
+    /// away: a request with both is refused.
+    #[must_use]
+    pub fn accept_assertions(
+        mut self,
+        audience: impl Into<Arc<str>>,
+        issuer: impl Into<Arc<str>>,
+    ) -> Self {
+        self.settings.assertions = Some(AcceptedAssertions {
+            audience: audience.into(),
+            issuer: issuer.into(),
+        });
+        self
+    }
+
     /// Opens a database that belongs to another provider: its users' subjects then mean whoever
     /// has them at this one.
     #[must_use]
@@ -332,7 +353,20 @@ impl VestibuleBuilder {
             provider: settings,
             database,
             admission,
+            assertions,
         } = settings;
+        let problem = assertions
+            .as_ref()
+            .and_then(|it| it.problem(&settings.issuers));
+        if let Some(problem) = problem {
+            return Err(SettingsError {
+                problems: vec![SettingProblem {
+                    name: "VESTIBULE_ACCEPT_ASSERTIONS".to_owned(),
+                    problem,
+                }],
+            }
+            .into());
+        }
         let admission = Arc::new(Admission::new(&admission));
         // Before anything is made: it may find a setting that cannot be used.
         let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
@@ -379,6 +413,10 @@ impl VestibuleBuilder {
             settings.token_cache_ttl,
             Arc::clone(&clock),
         );
+        let assertions = assertions.map(|accepted| {
+            let (admission, clock) = (Arc::clone(&admission), Arc::clone(&clock));
+            AssertionVerifier::new(accepted, &settings, admission, clock)
+        });
         let resolver = Arc::new(Resolver::new(
             &settings,
             directory.clone(),
@@ -400,6 +438,7 @@ impl VestibuleBuilder {
         Ok(Vestibule(Arc::new(Inner {
             authenticator: Authenticator::new(
                 verifier.clone(),
+                assertions,
                 admission,
                 resolver,
                 activity.clone(),

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use vestibule::{error::Code, http::Problem, principal::Principal};
+use vestibule::{assertion::ASSERTION, error::Code, http::Problem, principal::Principal};
 
 use super::{ApiState, openapi::ProblemBody};
 use crate::gateway::{self, Decision};
@@ -28,9 +28,6 @@ const ROLE: HeaderName = HeaderName::from_static("x-vestibule-role");
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-vestibule-account-id");
 const TENANT_ID: HeaderName = HeaderName::from_static("x-vestibule-tenant-id");
 pub(crate) const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
-
-/// The same, signed; where `VESTIBULE_ASSERTION_AUDIENCES` is set.
-pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-vestibule-assertion");
 
 /// All of them, in the order in which they are sent.
 pub(crate) const IDENTITY_HEADERS: [HeaderName; 8] = [

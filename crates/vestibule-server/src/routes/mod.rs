@@ -21,18 +21,16 @@ use axum::{
     middleware,
     routing::{MethodRouter, any, get},
 };
-use vestibule::{Vestibule, settings::Network};
+use vestibule::{Vestibule, assertion::AssertionSigner, settings::Network};
 
-use crate::{
-    assertion::Assertions, gateway::rules::Rules, settings::AccessLog, telemetry::access_log,
-};
+use crate::{gateway::rules::Rules, settings::AccessLog, telemetry::access_log};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiState {
     pub(crate) vestibule: Vestibule,
     pub(crate) rules: Arc<Rules>,
-    pub(crate) assertions: Option<Arc<Assertions>>,
+    pub(crate) assertions: Option<Arc<AssertionSigner>>,
     pub(crate) trusted_proxies: Arc<[Network]>,
     readiness: Arc<health::LastLook>,
 }
@@ -40,7 +38,7 @@ pub(crate) struct ApiState {
 /// What `/v1/authorize` goes by, beside the caller's token.
 pub(crate) struct Gateway {
     pub(crate) rules: Rules,
-    pub(crate) assertions: Option<Assertions>,
+    pub(crate) assertions: Option<AssertionSigner>,
     pub(crate) trusted_proxies: Vec<Network>,
 }
 

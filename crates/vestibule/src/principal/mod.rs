@@ -9,8 +9,10 @@
 //! | `user.rs` | a person: Authress user → local user, tenant rule, status |
 //! | `provisioning.rs` | a person's first visit: tenant → account → new local user |
 //! | `machine.rs` | a service client: `client_id` → account |
+//! | `asserted.rs` | a caller whom the server has asserted: the directory must know the same |
 //! | `local.rs` | what the directory said, remembered until it changes |
 
+mod asserted;
 mod local;
 mod machine;
 mod provisioning;
@@ -73,14 +75,27 @@ pub struct UserWithAccount {
 /// What the application may know of the token. The token itself is not kept.
 #[derive(Clone, Debug)]
 pub struct TokenFacts {
-    /// `iss`, one of the configured issuers or the service client's own.
+    /// `iss`, one of the configured issuers or the service client's own; where the caller came with
+    /// an assertion, its issuer.
     pub issuer: Arc<str>,
     /// The application or service client that holds the token.
     pub client_id: Arc<str>,
     /// Scopes: those the provider granted to a user, those registered here for a machine.
     pub scopes: Arc<[Arc<str>]>,
-    /// `exp`.
+    /// `exp` of the token, also where an assertion was made for it, which ends sooner.
     pub expires_at: Timestamp,
+}
+
+impl TokenFacts {
+    /// What a token said, with the scopes that count.
+    fn of(token: &VerifiedToken, scopes: &Arc<[Arc<str>]>) -> Self {
+        Self {
+            issuer: Arc::clone(token.issuer()),
+            client_id: Arc::clone(token.client_id()),
+            scopes: Arc::clone(scopes),
+            expires_at: token.expires_at(),
+        }
+    }
 }
 
 impl Serialize for TokenFacts {
@@ -96,7 +111,8 @@ impl Serialize for TokenFacts {
 
 /// An authenticated caller with its account. Cheap to clone.
 ///
-/// Only [`Resolver`] makes one, and only from a [`VerifiedToken`]. Its JSON form is the answer
+/// Only [`Resolver`] makes one, and only from a [`VerifiedToken`] or a verified assertion
+/// ([`assertion`](crate::assertion)). Its JSON form is the answer
 /// of `GET /v1/me`.
 #[derive(Clone)]
 pub struct Principal {
@@ -114,13 +130,7 @@ pub(crate) struct Caller {
 }
 
 impl Principal {
-    fn new(caller: Arc<Caller>, token: &VerifiedToken, scopes: Arc<[Arc<str>]>) -> Self {
-        let token = TokenFacts {
-            issuer: Arc::clone(token.issuer()),
-            client_id: Arc::clone(token.client_id()),
-            scopes,
-            expires_at: token.expires_at(),
-        };
+    fn new(caller: Arc<Caller>, token: TokenFacts) -> Self {
         Self {
             caller,
             token,
@@ -212,7 +222,7 @@ impl Caller {
     }
 
     /// Suspension, asked again on every request. The account's state outranks the caller's.
-    fn admit(&self, token: &VerifiedToken) -> Result<(), Refusal> {
+    fn admit(&self, client_id: &Arc<str>) -> Result<(), Refusal> {
         let suspended = match (
             self.kind,
             self.identity.account.status,
@@ -227,7 +237,7 @@ impl Caller {
             None => Ok(()),
             Some(reason) => Err(Refusal {
                 reason,
-                caller: Some(self.as_refused(token.client_id())),
+                caller: Some(self.as_refused(client_id)),
             }),
         }
     }

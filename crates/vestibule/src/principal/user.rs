@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Principal, resolver::Resolver};
+use super::{Caller, Principal, TokenFacts, resolver::Resolver};
 use crate::{
     clock::Timestamp,
     error::{Reason, Refusal},
@@ -37,8 +37,11 @@ impl Resolver {
             }
             None => self.provision(token, &profile).await?,
         };
-        caller.admit(token)?;
-        Ok(Principal::new(caller, token, Arc::clone(token.scopes())))
+        caller.admit(token.client_id())?;
+        Ok(Principal::new(
+            caller,
+            TokenFacts::of(token, token.scopes()),
+        ))
     }
 
     /// A known user's token must name the tenant of his account.

@@ -201,6 +201,12 @@ pub const SETTINGS: &[Setting] = &[
         "`iss` of assertions",
     ),
     open(
+        "VESTIBULE_ACCEPT_ASSERTIONS",
+        "empty",
+        "an application with the library, behind a proxy: the audience under which it accepts \
+         X-Vestibule-Assertion in place of a bearer token; empty: the header is not looked at",
+    ),
+    open(
         "VESTIBULE_ADMIN_LISTEN",
         "127.0.0.1:9090",
         "metrics and admin API",

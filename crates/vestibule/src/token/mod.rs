@@ -13,17 +13,17 @@
 
 mod cache;
 mod cached_verifier;
-mod claims;
+pub(crate) mod claims;
 mod digest;
-mod header;
+pub(crate) mod header;
 mod issuer;
-mod json;
+pub(crate) mod json;
 mod key_set;
-mod policy;
+pub(crate) mod policy;
 mod proof;
 mod refused;
-mod signature;
-mod unverified;
+pub(crate) mod signature;
+pub(crate) mod unverified;
 mod verifier;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod activity;
 mod admission;
 mod answer;
 mod app;
+mod assertions;
 mod cache;
 mod counters;
 mod differential;

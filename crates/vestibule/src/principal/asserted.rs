@@ -1,0 +1,51 @@
+//! A caller whom the server has asserted: the directory is asked for him by name, and has to know
+//! the same one.
+//!
+//! Authress is not asked: the server did, at most a minute ago. What an assertion says of role and
+//! status is not read, so what changed since it was signed counts.
+
+use std::sync::Arc;
+
+use super::{Caller, Principal, PrincipalKind, TokenFacts, resolver::Resolver};
+use crate::{
+    assertion::{AssertedFacts, VerifiedAssertion},
+    error::{Reason, Refusal},
+};
+
+impl Resolver {
+    pub(crate) async fn asserted(
+        &self,
+        assertion: &VerifiedAssertion,
+    ) -> Result<Principal, Refusal> {
+        let facts = assertion.facts();
+        let (caller, scopes) = match facts.kind {
+            PrincipalKind::User => {
+                let known = self.local.user(&facts.subject).await?;
+                let caller = same(known, facts).ok_or(Reason::UnknownUser)?;
+                (caller, Arc::clone(&facts.scopes))
+            }
+            PrincipalKind::Machine => {
+                let known = self.local.client(&facts.subject).await?;
+                let client = known.ok_or(Reason::UnknownClient)?;
+                let caller = Some(Arc::clone(&client.caller));
+                let caller = same(caller, facts).ok_or(Reason::UnknownClient)?;
+                (caller, Arc::clone(&client.scopes))
+            }
+        };
+        caller.admit(&facts.client_id)?;
+        let token = TokenFacts {
+            issuer: Arc::clone(&facts.issuer),
+            client_id: Arc::clone(&facts.client_id),
+            scopes,
+            expires_at: facts.token_ends,
+        };
+        Ok(Principal::new(caller, token))
+    }
+}
+
+/// The caller, where it is the one that was asserted and not another of the same name.
+fn same(known: Option<Arc<Caller>>, facts: &AssertedFacts) -> Option<Arc<Caller>> {
+    known.filter(|caller| {
+        caller.identity.user.id == facts.id && caller.account_id() == facts.account_id
+    })
+}
