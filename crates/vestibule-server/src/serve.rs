@@ -150,6 +150,7 @@ impl Server {
                     .assertions
                     .map(|settings| AssertionSigner::new(settings, Arc::new(SystemClock))),
                 trusted_proxies: self.settings.trusted_proxies.clone(),
+                decision_max_age: self.settings.decision_max_age,
             },
         );
         let admin = admin::router(

@@ -12,7 +12,7 @@ use vestibule::{
     },
 };
 
-use crate::gateway::rules::Rules;
+use crate::gateway::{self, rules::Rules};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -36,6 +36,9 @@ pub struct ServerSettings {
     pub(crate) rules: Rules,
     /// `VESTIBULE_ASSERTION_…`: whom assertions are for; none where they are off.
     pub(crate) assertions: Option<SigningSettings>,
+    /// `VESTIBULE_DECISION_MAX_AGE`: how many seconds a proxy may remember that a request may go
+    /// on; 0: not at all.
+    pub decision_max_age: u32,
     /// `VESTIBULE_TRUSTED_PROXIES`, which the library reads: whose word about a request counts.
     pub(crate) trusted_proxies: Vec<Network>,
 }
@@ -158,6 +161,8 @@ impl ServerSettings {
         let audiences = assertions.as_ref().and_then(Option::as_ref);
         let audiences = audiences.map_or(&[][..], SigningSettings::audiences);
         let rules = rules(reader, audiences);
+        let most = gateway::caching::MOST;
+        let decision_max_age = reader.count("VESTIBULE_DECISION_MAX_AGE", 0, 0, most);
         Some(Self {
             listen: listen?,
             grpc_listen: grpc_listen?,
@@ -167,6 +172,7 @@ impl ServerSettings {
             access_log: access_log?,
             rules: rules?,
             assertions: assertions?,
+            decision_max_age: decision_max_age?,
             trusted_proxies: Vec::new(),
         })
     }
@@ -318,6 +324,7 @@ mod tests {
         assert!(settings.admin_hosts.is_empty());
         assert!(settings.admin_token.is_none());
         assert_eq!(settings.access_log, AccessLog::Refusals);
+        assert_eq!(settings.decision_max_age, 0);
     }
 
     #[test]
@@ -346,6 +353,7 @@ mod tests {
             ("VESTIBULE_ADMIN_TOKEN", "0123456789abcde"),
             ("VESTIBULE_ACCESS_LOG", "1.5"),
             ("VESTIBULE_GRPC_LISTEN", "grpc"),
+            ("VESTIBULE_DECISION_MAX_AGE", "6"),
         ])
         .unwrap_err();
         assert_eq!(
@@ -358,6 +366,7 @@ mod tests {
                 "VESTIBULE_ADMIN_HOSTS",
                 "VESTIBULE_ADMIN_TOKEN",
                 "VESTIBULE_ACCESS_LOG",
+                "VESTIBULE_DECISION_MAX_AGE",
             ]
         );
         for share in ["NaN", "-0.1", "some", "inf"] {

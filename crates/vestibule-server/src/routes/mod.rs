@@ -23,7 +23,11 @@ use axum::{
 };
 use vestibule::{Vestibule, assertion::AssertionSigner, settings::Network};
 
-use crate::{gateway::rules::Rules, settings::AccessLog, telemetry::access_log};
+use crate::{
+    gateway::{caching::Caching, rules::Rules},
+    settings::AccessLog,
+    telemetry::access_log,
+};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -32,6 +36,7 @@ pub(crate) struct ApiState {
     pub(crate) rules: Arc<Rules>,
     pub(crate) assertions: Option<Arc<AssertionSigner>>,
     pub(crate) trusted_proxies: Arc<[Network]>,
+    pub(crate) caching: Caching,
     readiness: Arc<health::LastLook>,
 }
 
@@ -40,6 +45,8 @@ pub(crate) struct Gateway {
     pub(crate) rules: Rules,
     pub(crate) assertions: Option<AssertionSigner>,
     pub(crate) trusted_proxies: Vec<Network>,
+    /// `VESTIBULE_DECISION_MAX_AGE`, in seconds.
+    pub(crate) decision_max_age: u32,
 }
 
 /// One path and what answers there.
@@ -94,6 +101,11 @@ fn endpoints() -> Vec<Endpoint> {
 
 /// The public API, whole: routes, refusals, limits, and one log line per request.
 pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, gateway: Gateway) -> Router {
+    let caching = Caching::new(
+        gateway.decision_max_age,
+        !gateway.rules.is_empty(),
+        !gateway.trusted_proxies.is_empty(),
+    );
     let layer = vestibule.layer().observe(access_log::observer(access_log));
     endpoints()
         .into_iter()
@@ -107,6 +119,7 @@ pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, gateway: Gatew
             rules: Arc::new(gateway.rules),
             assertions: gateway.assertions.map(Arc::new),
             trusted_proxies: gateway.trusted_proxies.into(),
+            caching,
             readiness: Arc::default(),
         })
         .layer(middleware::from_fn(fallback::no_large_bodies))

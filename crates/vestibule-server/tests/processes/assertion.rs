@@ -297,6 +297,35 @@ async fn a_suspension_after_signing_counts_in_the_application() {
     .await;
 }
 
+/// A browser asks without credentials, and a public path is anybody's: whatever comes with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asserted_where_nobody_was_asked() {
+    let world = World::new(&[ON]).await;
+    let file = world.place.path().join("settings.toml");
+    let rules = "[[rules]]\npath = \"/public\"\ncallers = \"public\"\n\
+                 [[rules]]\npath = \"/orders\"\ncallers = \"user\"\npreflight = true\n";
+    std::fs::write(&file, rules).unwrap();
+    let server = world
+        .place
+        .serve_with(&["--config", file.to_str().unwrap()]);
+    let ada = world.user("user_ada");
+    let url = |path: &str| format!("{}/v1/authorize{path}", server.public);
+    let preflight = world.http.request(Method::OPTIONS, url("/orders"));
+    let preflight = preflight
+        .header("origin", "https://app.acme.example")
+        .header("access-control-request-method", "POST");
+    for request in [preflight, world.http.get(url("/public"))] {
+        let answer = crate::world::Answer::of(request.bearer_auth(&ada)).await;
+        let answer = answer.expect_ok();
+        assert_eq!(answer.header("x-vestibule-assertion"), Some(""));
+        assert_eq!(answer.header("x-vestibule-user-id"), Some(""));
+    }
+    // What the browser sends then is another matter.
+    let asked = world.http.get(url("/orders")).bearer_auth(&ada);
+    let answer = crate::world::Answer::of(asked).await.expect_ok();
+    assert!(answer.header("x-vestibule-assertion").unwrap().len() > 100);
+}
+
 /// Also where server and application share one file of settings.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_itself_takes_none() {

@@ -186,6 +186,12 @@ pub const SETTINGS: &[Setting] = &[
         "networks whose `X-Forwarded-…` headers are believed, comma-separated",
     ),
     open(
+        "VESTIBULE_DECISION_MAX_AGE",
+        "0: not at all",
+        "how many seconds, at most 5, a proxy may remember that a request may go on; a suspension \
+         takes so much longer there",
+    ),
+    open(
         "VESTIBULE_GRPC_LISTEN",
         "none",
         "Envoy's ext_authz over gRPC",
