@@ -12,7 +12,7 @@ use crate::{
     credential::Credential,
     error::{Reason, Refusal, RefusedCaller},
     http::RequestId,
-    principal::{Principal, PrincipalKind, Resolver},
+    principal::{Principal, PrincipalKind, Proven, Resolver, Standing},
     tenancy::activity::{ActivityEvent, ActivityKind, ActivityLog},
     token::{CacheOutcome, CachedVerifier, TokenClass, TokenDigest, VerifiedToken},
 };
@@ -140,6 +140,21 @@ impl Authenticator {
             self.note_refusal(refusal, request_id);
         }
         result
+    }
+
+    /// What a request of this principal would meet now, but for the time. Where `whole`, the
+    /// provider's facts are looked at too: the token's key and, for a person, the user.
+    ///
+    /// What is asked of each request and can change while a token lives belongs here as well.
+    pub(crate) async fn standing(
+        &self,
+        principal: &Principal,
+        whole: bool,
+    ) -> Result<Standing, Refusal> {
+        if let (true, Proven::Token(token)) = (whole, principal.proven()) {
+            self.verifier.require_key(token).await?;
+        }
+        self.resolver.standing(principal, whole).await
     }
 
     async fn by_bearer(

@@ -50,6 +50,7 @@ pub mod store;
 pub mod tenancy;
 
 pub mod http;
+mod lease;
 pub mod provider;
 
 mod authenticator;
@@ -66,6 +67,7 @@ pub use self::{
     clock::{Clock, Timestamp},
     error::{Code, Reason, Refusal},
     http::{Machine, Problem, Repository, Service, User, VestibuleLayer},
+    lease::{Ended, Lease},
     principal::{Principal, PrincipalKind, UserWithAccount},
     provider::Authress,
     settings::Settings,

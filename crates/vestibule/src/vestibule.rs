@@ -10,9 +10,10 @@ use crate::{
     admission::Admission,
     assertion::AssertionVerifier,
     authenticator::Authenticator,
-    clock::{SharedClock, SystemClock},
+    clock::{SharedClock, SystemClock, Timestamp},
     error::{OutageStatus, Reason, Refusal},
     http::VestibuleLayer,
+    lease::{Lease, Leases},
     principal::{LocalFacts, PROVIDER, Principal, Resolver},
     provider::{Authress, AuthressApi, KeySets, PermissionCache, TenantCache, UserCache},
     settings::{AcceptedAssertions, DatabaseSettings, SettingProblem, Settings, SettingsError},
@@ -41,6 +42,8 @@ struct Inner {
     users: UserCache,
     permissions: PermissionCache,
     outage_status: OutageStatus,
+    token_cache_ttl: Duration,
+    leases: Leases,
     stopped: CancellationToken,
     changes: WatchGuard,
 }
@@ -197,6 +200,23 @@ impl Vestibule {
         self.get_tenant_session(principal).map(S::new)
     }
 
+    /// How long the principal may stay, over a connection that outlives its request. In handlers,
+    /// the extractor [`Lease`] is the same.
+    pub fn lease(&self, principal: &Principal) -> Lease {
+        Lease::new(self, principal)
+    }
+
+    /// Ends all leases, those to come too. Called when the application is told to stop, so that a
+    /// graceful end does not wait for connections that would stay open.
+    pub fn end_leases(&self) {
+        self.0.leases.stop();
+    }
+
+    /// How many leases are held now.
+    pub fn open_leases(&self) -> usize {
+        self.0.leases.open()
+    }
+
     /// A session for a job that runs without a request. Ended by [`TenantSession::commit`].
     ///
     /// The account's activity shows `reason` before the session opens.
@@ -269,6 +289,7 @@ impl Vestibule {
     /// Stops background work and writes what is still to be kept. Sessions in use end first.
     pub async fn shutdown(&self) {
         self.0.stopped.cancel();
+        self.0.leases.stop();
         self.0.activity.flush().await;
         self.0.keys.flush().await;
         self.0.users.flush().await;
@@ -283,6 +304,23 @@ impl Vestibule {
 
     pub(crate) fn new_scope(&self) -> Arc<SessionScope> {
         SessionScope::new(&self.0.spaces)
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.0.leases
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Whether nothing that is remembered of the directory may be believed any more.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.0.directory.is_stale()
+    }
+
+    pub(crate) fn token_cache_ttl(&self) -> Duration {
+        self.0.token_cache_ttl
     }
 
     pub(crate) fn outage_status(&self) -> OutageStatus {
@@ -425,12 +463,16 @@ impl VestibuleBuilder {
             tenants,
             Arc::clone(&clock),
         ));
+        let leases = Leases::new();
         let changes = {
             let (resolver, spaces) = (Arc::clone(&resolver), spaces.clone());
+            let leases = leases.clone();
             directory
                 .watch(move |change| {
                     resolver.on_change(change);
                     spaces.on_change(change);
+                    // Last: whoever is woken finds what was remembered forgotten.
+                    leases.on_change(change);
                 })
                 .await?
         };
@@ -453,6 +495,8 @@ impl VestibuleBuilder {
             users,
             permissions,
             outage_status: settings.outage_status,
+            token_cache_ttl: settings.token_cache_ttl,
+            leases,
             stopped: CancellationToken::new(),
             changes,
         })))

@@ -6,11 +6,14 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Principal, PrincipalKind, TokenFacts, resolver::Resolver};
+use super::{Caller, Principal, PrincipalKind, Proven, TokenFacts, resolver::Resolver};
 use crate::{
     assertion::{AssertedFacts, VerifiedAssertion},
     error::{Reason, Refusal},
 };
+
+/// A caller and the scopes that count.
+pub(super) type Known = (Arc<Caller>, Arc<[Arc<str>]>);
 
 impl Resolver {
     pub(crate) async fn asserted(
@@ -18,20 +21,7 @@ impl Resolver {
         assertion: &VerifiedAssertion,
     ) -> Result<Principal, Refusal> {
         let facts = assertion.facts();
-        let (caller, scopes) = match facts.kind {
-            PrincipalKind::User => {
-                let known = self.local.user(&facts.subject).await?;
-                let caller = same(known, facts).ok_or(Reason::UnknownUser)?;
-                (caller, Arc::clone(&facts.scopes))
-            }
-            PrincipalKind::Machine => {
-                let known = self.local.client(&facts.subject).await?;
-                let client = known.ok_or(Reason::UnknownClient)?;
-                let caller = Some(Arc::clone(&client.caller));
-                let caller = same(caller, facts).ok_or(Reason::UnknownClient)?;
-                (caller, Arc::clone(&client.scopes))
-            }
-        };
+        let (caller, scopes) = self.known(facts).await?;
         caller.admit(&facts.client_id)?;
         let token = TokenFacts {
             issuer: Arc::clone(&facts.issuer),
@@ -39,7 +29,26 @@ impl Resolver {
             scopes,
             expires_at: facts.token_ends,
         };
-        Ok(Principal::new(caller, token))
+        let proven = Proven::Assertion(assertion.clone());
+        Ok(Principal::new(caller, token, proven))
+    }
+
+    /// Whom the directory knows under the asserted name, and his scopes.
+    pub(super) async fn known(&self, facts: &AssertedFacts) -> Result<Known, Refusal> {
+        match facts.kind {
+            PrincipalKind::User => {
+                let known = self.local.user(&facts.subject).await?;
+                let caller = same(known, facts).ok_or(Reason::UnknownUser)?;
+                Ok((caller, Arc::clone(&facts.scopes)))
+            }
+            PrincipalKind::Machine => {
+                let known = self.local.client(&facts.subject).await?;
+                let client = known.ok_or(Reason::UnknownClient)?;
+                let caller = Some(Arc::clone(&client.caller));
+                let caller = same(caller, facts).ok_or(Reason::UnknownClient)?;
+                Ok((caller, Arc::clone(&client.scopes)))
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Principal, TokenFacts, resolver::Resolver};
+use super::{Principal, Proven, TokenFacts, resolver::Resolver};
 use crate::{
     error::{Reason, Refusal},
     token::VerifiedToken,
@@ -21,6 +21,7 @@ impl Resolver {
         Ok(Principal::new(
             Arc::clone(&client.caller),
             TokenFacts::of(token, &client.scopes),
+            Proven::Token(token.clone()),
         ))
     }
 }

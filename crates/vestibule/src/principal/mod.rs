@@ -10,9 +10,11 @@
 //! | `provisioning.rs` | a person's first visit: tenant → account → new local user |
 //! | `machine.rs` | a service client: `client_id` → account |
 //! | `asserted.rs` | a caller whom the server has asserted: the directory must know the same |
+//! | `lasting.rs` | whether a caller who was let in may stay |
 //! | `local.rs` | what the directory said, remembered until it changes |
 
 mod asserted;
+mod lasting;
 mod local;
 mod machine;
 mod provisioning;
@@ -27,6 +29,7 @@ use uuid::Uuid;
 pub(crate) use self::local::LocalFacts;
 pub use self::resolver::{PROVIDER, Resolver};
 use crate::{
+    assertion::VerifiedAssertion,
     clock::Timestamp,
     error::{Reason, Refusal, RefusedCaller},
     store::{Account, Status, User},
@@ -118,8 +121,25 @@ impl Serialize for TokenFacts {
 pub struct Principal {
     caller: Arc<Caller>,
     token: TokenFacts,
+    proven: Proven,
     /// The request's session, when the principal was made for a request.
     scope: Option<Arc<SessionScope>>,
+}
+
+/// What a principal was made of: for whoever asks again, when the request is over.
+#[derive(Clone, Debug)]
+pub(crate) enum Proven {
+    Token(VerifiedToken),
+    Assertion(VerifiedAssertion),
+}
+
+/// What became of a caller who was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// He is who he was.
+    Same,
+    /// He has another role, or other scopes.
+    Changed,
 }
 
 /// The part of a principal that is the same for all of its tokens.
@@ -130,10 +150,11 @@ pub(crate) struct Caller {
 }
 
 impl Principal {
-    fn new(caller: Arc<Caller>, token: TokenFacts) -> Self {
+    fn new(caller: Arc<Caller>, token: TokenFacts, proven: Proven) -> Self {
         Self {
             caller,
             token,
+            proven,
             scope: None,
         }
     }
@@ -142,6 +163,16 @@ impl Principal {
     pub(crate) fn within(mut self, scope: Arc<SessionScope>) -> Self {
         self.scope = Some(scope);
         self
+    }
+
+    /// The same principal, apart from any request.
+    pub(crate) fn alone(mut self) -> Self {
+        self.scope = None;
+        self
+    }
+
+    pub(crate) fn proven(&self) -> &Proven {
+        &self.proven
     }
 
     pub(crate) fn scope(&self) -> Option<&Arc<SessionScope>> {

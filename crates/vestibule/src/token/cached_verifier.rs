@@ -192,6 +192,18 @@ impl CachedVerifier {
         })
     }
 
+    /// Whether the key that proved a token counts now, as every use of a remembered one asks.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::UnknownKey`], also where another key has the name; [`Reason::ProviderUnavailable`].
+    pub(crate) async fn require_key(&self, token: &VerifiedToken) -> Result<(), Reason> {
+        match token.proof().stands(self.0.verifier.keys()).await? {
+            true => Ok(()),
+            false => Err(Reason::UnknownKey),
+        }
+    }
+
     /// What is remembered of a token are facts: this key signed these claims. Whether it may come
     /// in is asked anew: whether it is time, and whether the key is still in its set.
     async fn remembered(&self, digest: &TokenDigest) -> Result<Option<VerifiedToken>, Reason> {

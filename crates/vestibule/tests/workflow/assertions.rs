@@ -25,7 +25,7 @@ async fn behind_a_proxy() -> App {
 }
 
 /// What the server signs about whoever has this token.
-async fn signed(app: &App, token: &str) -> String {
+pub async fn signed(app: &App, token: &str) -> String {
     let mut headers = HeaderMap::new();
     let bearer = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     headers.insert(AUTHORIZATION, bearer);

@@ -21,6 +21,7 @@ mod differential;
 mod entrance;
 mod hostile;
 mod keys;
+mod leases;
 mod machines;
 mod optional;
 mod outages;
