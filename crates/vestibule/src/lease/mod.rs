@@ -11,7 +11,7 @@
 //! | role, or a machine's registered scopes, change | the same: what was allowed at the start may not be now |
 //! | the key that signed the token is withdrawn, the user is gone at the provider | at the next look at the provider's facts, at most `TOKEN_CACHE_TTL` later |
 //! | the provider is away for longer than its facts may be used (`JWKS_MAX_AGE`, `USER_CACHE_MAX_AGE`) | the same |
-//! | changes cannot be heard, and the directory not be read, for `PRINCIPAL_MAX_STALE` | at most five seconds later |
+//! | changes cannot be heard, and the directory not be read, for `PRINCIPAL_MAX_STALE` | at the next look at the clock, at most five seconds later, once a read has failed |
 //! | the application stops ([`Vestibule::end_leases`]) | at once |
 //!
 //! A lease runs in the connection's own task: it starts none, holds no database connection, and
