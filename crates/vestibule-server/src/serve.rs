@@ -15,11 +15,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tower::Service as _;
-use vestibule::Vestibule;
+use vestibule::{Vestibule, assertion::AssertionSigner, clock::SystemClock};
 
 use crate::{
     admin::{self, OwnAddress},
-    assertion::Assertions,
     grpc,
     routes::{self, Gateway},
     settings::ServerSettings,
@@ -146,8 +145,12 @@ impl Server {
             self.settings.access_log,
             Gateway {
                 rules: self.settings.rules,
-                assertions: self.settings.assertions.map(Assertions::new),
+                assertions: self
+                    .settings
+                    .assertions
+                    .map(|settings| AssertionSigner::new(settings, Arc::new(SystemClock))),
                 trusted_proxies: self.settings.trusted_proxies.clone(),
+                decision_max_age: self.settings.decision_max_age,
             },
         );
         let admin = admin::router(

@@ -172,7 +172,9 @@ listed! {
     Reason {
         MissingToken = "missing_token", "the request has no Authorization header";
         MalformedAuthorization = "malformed_authorization", "the Authorization header is not exactly one bearer token";
-        TokenTooLong = "token_too_long", "the token is longer than 8,192 bytes";
+        TwoCredentials = "two_credentials", "the request has an Authorization header and an assertion (see VESTIBULE_ACCEPT_ASSERTIONS): the proxy must take the first away";
+        MalformedAssertion = "malformed_assertion", "the X-Vestibule-Assertion header is there twice, or holds bytes that no assertion has";
+        TokenTooLong = "token_too_long", "the token or assertion is longer than 8,192 bytes";
         NotThreeParts = "not_three_parts", "the token is not three parts separated by dots";
         BadBase64 = "bad_base64", "a part of the token is not canonical base64url without padding";
         BadJson = "bad_json", "the header or the claims are not a JSON object of the expected form";
@@ -201,14 +203,14 @@ listed! {
         Expired = "expired", "the token has expired";
         Revoked = "revoked", "the token was cut off: itself, its key, or everything issued to its caller until a moment (see `vestibule revoke`)";
         ProviderUnavailable = "provider_unavailable", "the identity provider could not be asked and nothing usable is kept";
-        UnknownUser = "unknown_user", "the identity provider does not know the user";
+        UnknownUser = "unknown_user", "the identity provider does not know the user, or the directory does not know an asserted one";
         ProvisioningOff = "provisioning_off", "the user is not known here and USER_PROVISIONING is off";
         NoTenant = "no_tenant", "the token names no tenant";
         SeveralTenants = "several_tenants", "the token of a new user names several tenants";
         UnknownTenant = "unknown_tenant", "the identity provider does not know the tenant";
         ConnectionMismatch = "connection_mismatch", "the user did not sign in through the tenant's own connection";
         UnknownAccount = "unknown_account", "no account belongs to the tenant";
-        UnknownClient = "unknown_client", "the service client of a verified token is gone";
+        UnknownClient = "unknown_client", "the service client of a verified token or assertion is gone";
         TenantMismatch = "tenant_mismatch", "the token's tenants do not include that of the user's account";
         UserSuspended = "user_suspended", "the user is suspended";
         AccountSuspended = "account_suspended", "the account is suspended";
@@ -232,7 +234,9 @@ impl Reason {
     pub const fn code(self) -> Code {
         match self {
             Self::MissingToken => Code::MissingToken,
-            Self::MalformedAuthorization => Code::MalformedAuthorization,
+            Self::MalformedAuthorization | Self::TwoCredentials | Self::MalformedAssertion => {
+                Code::MalformedAuthorization
+            }
             Self::TokenTooLong
             | Self::NotThreeParts
             | Self::BadBase64
@@ -285,7 +289,10 @@ impl Reason {
 
     /// Whether the request carried a bearer token: what [`Code::challenge`] asks.
     pub const fn token_sent(self) -> bool {
-        !matches!(self, Self::MissingToken | Self::MalformedAuthorization)
+        !matches!(
+            self.code(),
+            Code::MissingToken | Code::MalformedAuthorization
+        )
     }
 }
 

@@ -39,7 +39,9 @@
 //! `examples/notes` in the repository is a whole one; the README tells how to run the server.
 
 mod admission;
+pub mod assertion;
 pub mod bearer;
+mod credential;
 pub mod token;
 
 pub mod principal;
@@ -48,6 +50,7 @@ pub mod store;
 pub mod tenancy;
 
 pub mod http;
+mod lease;
 pub mod provider;
 
 mod authenticator;
@@ -65,6 +68,7 @@ pub use self::{
     clock::{Clock, Timestamp},
     error::{Code, Reason, Refusal},
     http::{Machine, Problem, Repository, Service, User, VestibuleLayer},
+    lease::{Ended, Lease},
     principal::{Principal, PrincipalKind, UserWithAccount},
     provider::Authress,
     settings::Settings,

@@ -24,7 +24,7 @@ use crate::{
     clock::{SharedClock, Timestamp},
     error::Reason,
     store::{Change, CutOff, CutOffTarget, Directory, StoreError},
-    token::{KeySetId, TokenDigest, VerifiedToken},
+    token::{KeySetId, VerifiedToken},
 };
 
 /// How long after a failure all cut-offs are read again.
@@ -54,11 +54,7 @@ struct Cuts {
 
 impl Revocations {
     /// Refuses a token that was cut off itself, or whose key or issuer was.
-    pub(crate) fn check_token(
-        &self,
-        digest: &TokenDigest,
-        token: &VerifiedToken,
-    ) -> Result<(), Reason> {
+    pub(crate) fn check_token(&self, token: &VerifiedToken) -> Result<(), Reason> {
         self.check(|cuts| {
             let set_aside = match token.key_set() {
                 (KeySetId::Client(client), kid) => cuts
@@ -69,7 +65,7 @@ impl Revocations {
                     is_before(cuts.issuers.get(&**issuer), token.issued_at())
                 }
             };
-            set_aside || cuts.tokens.contains_key(&digest.identity())
+            set_aside || cuts.tokens.contains_key(&token.digest().identity())
         })
     }
 

@@ -25,7 +25,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use vestibule::{
-    BearerToken, Principal, SystemAccess, TenantSession, VerifiedToken,
+    BearerToken, Lease, Principal, SystemAccess, TenantSession, VerifiedToken,
     provider::access_key::AccessKey, settings::Secret, tenancy::SessionQuery,
 };
 
@@ -56,6 +56,7 @@ implements_none!(AccessKey: fmt::Display, Serialize, DeserializeOwned);
 implements_none!(Secret: fmt::Display, Serialize, DeserializeOwned);
 implements_none!(VerifiedToken: Default, Serialize, DeserializeOwned, From<String>, From<Value>);
 implements_none!(Principal: Default, DeserializeOwned, From<VerifiedToken>, From<Value>);
+implements_none!(Lease: Clone, Default, From<Principal>, DeserializeOwned);
 implements_none!(SystemAccess: Clone, Copy, Default, Serialize, DeserializeOwned, From<()>);
 // A session gives away neither its transaction nor its connection.
 implements_none!(

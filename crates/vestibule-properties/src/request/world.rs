@@ -83,6 +83,7 @@ async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
         provider: ProviderSettings::read(&mut reader).expect("sound settings"),
         database: DatabaseSettings::read(&mut reader).expect("sound settings"),
         admission: AdmissionSettings::read(&mut reader).expect("sound settings"),
+        assertions: None,
     };
     let shared = Arc::new(clock);
     let accounts = Directory::migrate(&settings.database, shared.clone())

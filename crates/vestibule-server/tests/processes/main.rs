@@ -17,6 +17,7 @@
 //! | `grpc` | the same answers over Envoy's `ext_authz` |
 //! | `rules` | what `/v1/authorize` demands of whom |
 //! | `assertion` | who calls, signed |
+//! | `caching` | what a proxy may remember |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -39,6 +40,7 @@ mod support;
 mod accounts;
 mod assertion;
 mod attack;
+mod caching;
 mod callers;
 mod changes;
 mod commands;

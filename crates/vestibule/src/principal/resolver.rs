@@ -86,14 +86,19 @@ impl Resolver {
     }
 
     /// Suspension and cut-offs, asked again on every request.
-    pub(super) fn admit(&self, caller: &Caller, token: &VerifiedToken) -> Result<(), Refusal> {
-        caller.admit(token)?;
+    pub(super) fn admit(
+        &self,
+        caller: &Caller,
+        client_id: &Arc<str>,
+        issued_at: Timestamp,
+    ) -> Result<(), Refusal> {
+        caller.admit(client_id)?;
         let user = (caller.kind == PrincipalKind::User).then_some(caller.identity.user.id);
         self.revocations
-            .check_caller(user, caller.account_id(), token.issued_at())
+            .check_caller(user, caller.account_id(), issued_at)
             .map_err(|reason| Refusal {
                 reason,
-                caller: Some(caller.as_refused(token.client_id())),
+                caller: Some(caller.as_refused(client_id)),
             })
     }
 

@@ -170,7 +170,7 @@ impl CachedVerifier {
         let inner = &*self.0;
         let digest = TokenDigest::of(token);
         if let Some(token) = self.remembered(&digest).await? {
-            inner.revocations.check_token(&digest, &token)?;
+            inner.revocations.check_token(&token)?;
             inner.counters.hits.increment(1);
             return Ok(Verification {
                 token,
@@ -192,12 +192,29 @@ impl CachedVerifier {
         // It may have taken as long as a call to the provider.
         let policy = inner.verifier.policy();
         policy.require_unexpired(token.expires_at(), inner.clock.now())?;
-        inner.revocations.check_token(&digest, &token)?;
+        inner.revocations.check_token(&token)?;
         Ok(Verification {
             token,
             digest,
             outcome: CacheOutcome::Miss,
         })
+    }
+
+    /// Refuses a token that was cut off, or whose key or issuer was.
+    pub(crate) fn require_uncut(&self, token: &VerifiedToken) -> Result<(), Reason> {
+        self.0.revocations.check_token(token)
+    }
+
+    /// Whether the key that proved a token counts now, as every use of a remembered one asks.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::UnknownKey`], also where another key has the name; [`Reason::ProviderUnavailable`].
+    pub(crate) async fn require_key(&self, token: &VerifiedToken) -> Result<(), Reason> {
+        match token.proof().stands(self.0.verifier.keys()).await? {
+            true => Ok(()),
+            false => Err(Reason::UnknownKey),
+        }
     }
 
     /// What is remembered of a token are facts: this key signed these claims. Whether it may come
@@ -259,7 +276,7 @@ impl CachedVerifier {
                 return Ok(token);
             }
             let token = BearerToken::parse(&copy)?;
-            let verified = match verifier.candidate(&token).await {
+            let verified = match verifier.candidate(&token, digest).await {
                 Ok(candidate) => {
                     // Not before there is a key: nobody waits for the network and holds a turn.
                     let turn = admission.turn(source).await?;

@@ -1,0 +1,432 @@
+//! Connections that outlive their request, over a real server: events and WebSockets end when a
+//! request of the same caller would be refused, and not before.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    extract::{
+        State,
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    },
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+    routing::get,
+};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{self, client::IntoClientRequest as _},
+};
+use vestibule::{Ended, Lease, Problem, Vestibule};
+use vestibule_sandbox::TokenBuilder;
+
+use crate::app::{App, PATIENCE, Setup, after, found, with};
+
+/// How long something that must not happen is waited for.
+const A_WHILE: Duration = Duration::from_millis(700);
+
+/// An application that serves on loopback, and a clock that runs.
+struct Served {
+    app: App,
+    address: SocketAddr,
+    http: reqwest::Client,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    server: JoinHandle<()>,
+    running: JoinHandle<()>,
+}
+
+/// A stream of events, of which the first has arrived.
+struct Events(reqwest::Response);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+fn router(vestibule: &Vestibule) -> Router {
+    Router::new()
+        .route("/events", get(events))
+        .route("/told", get(told))
+        .route("/socket", get(socket))
+        .route("/notes", get(notes))
+        .layer(vestibule.layer())
+        .with_state(vestibule.clone())
+}
+
+/// One event, and then nothing happens for ever.
+async fn events(lease: Lease) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let hello = stream::iter([Ok(Event::default().data("hello"))]);
+    Sse::new(lease.guard(hello.chain(stream::pending())))
+}
+
+/// The same, and the reason in the end.
+async fn told(mut lease: Lease) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let hello = stream::iter([Ok(Event::default().data("hello"))]);
+    let end = async move { Ok(Event::default().data(lease.ended().await.as_str())) };
+    Sse::new(hello.chain(stream::once(end)))
+}
+
+async fn socket(upgrade: WebSocketUpgrade, lease: Lease) -> Response {
+    upgrade.on_upgrade(|socket| talk(socket, lease))
+}
+
+/// Says how many notes there are, whenever it is asked.
+async fn talk(mut socket: WebSocket, mut lease: Lease) {
+    loop {
+        let message = tokio::select! {
+            ended = lease.ended() => break close(socket, ended).await,
+            message = socket.recv() => message,
+        };
+        let Some(Ok(Message::Text(_))) = message else {
+            break;
+        };
+        let session = lease.session().unwrap();
+        let notes = session.query("SELECT COUNT(*) FROM notes");
+        let notes: i64 = notes.fetch_scalar().await.unwrap();
+        session.commit().await.unwrap();
+        let said = socket.send(Message::Text(notes.to_string().into())).await;
+        if said.is_err() {
+            break;
+        }
+    }
+}
+
+async fn close(mut socket: WebSocket, ended: Ended) {
+    let frame = CloseFrame {
+        code: 1008,
+        reason: ended.as_str().into(),
+    };
+    // Whoever is gone needs no reason.
+    let _ = socket.send(Message::Close(Some(frame))).await;
+}
+
+async fn notes(
+    State(_): State<Vestibule>,
+    session: vestibule::TenantSession,
+) -> Result<Response, Problem> {
+    let notes: i64 = session
+        .query("SELECT COUNT(*) FROM notes")
+        .fetch_scalar()
+        .await?;
+    Ok(notes.to_string().into_response())
+}
+
+impl Served {
+    async fn start(setup: Setup) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let app = setup.start().await;
+        let clock = app.clock.clone();
+        let running = tokio::spawn(async move {
+            let mut last = Instant::now();
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let now = Instant::now();
+                clock.advance(now - last);
+                last = now;
+            }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = axum::serve(listener, router(&app.entrance.vestibule));
+        let serving = serving.with_graceful_shutdown(async move { drop(stopped.await) });
+        let server = tokio::spawn(async move { serving.await.unwrap() });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self {
+            app,
+            address,
+            http,
+            stop: Some(stop),
+            server,
+            running,
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.app.entrance.vestibule.open_leases()
+    }
+
+    async fn get(&self, path: &str, token: &str) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.address);
+        let answer = self.http.get(url).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer
+    }
+
+    async fn events(&self, token: TokenBuilder) -> Events {
+        self.stream("/events", &token.mint()).await
+    }
+
+    async fn stream(&self, path: &str, token: &str) -> Events {
+        let mut answer = self.get(path, token).await;
+        let first = answer.chunk().await.unwrap().unwrap();
+        assert_eq!(first, "data: hello\n\n");
+        Events(answer)
+    }
+
+    async fn user(&self, id: &str) -> Events {
+        self.events(self.app.sandbox.user_token(id)).await
+    }
+
+    async fn socket(&self, token: &str) -> Socket {
+        let url = format!("ws://{}/socket", self.address);
+        let mut request = url.into_client_request().unwrap();
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        connect_async(request).await.unwrap().0
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.abort();
+        self.running.abort();
+    }
+}
+
+impl Events {
+    /// Waits for the end; gives what came before it.
+    async fn end(mut self) -> String {
+        let mut text = String::new();
+        let read = async {
+            while let Some(chunk) = self.0.chunk().await.unwrap() {
+                text.push_str(std::str::from_utf8(&chunk).unwrap());
+            }
+        };
+        timeout(PATIENCE, read).await.expect("the stream ends");
+        text
+    }
+
+    async fn is_open(&mut self) {
+        let more = timeout(A_WHILE, self.0.chunk()).await;
+        assert!(more.is_err(), "{more:?}");
+    }
+}
+
+async fn notes_by(socket: &mut Socket) -> String {
+    socket.send_text("how many?").await;
+    match socket.next().await.unwrap().unwrap() {
+        tungstenite::Message::Text(text) => text.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+trait Says {
+    async fn send_text(&mut self, text: &str);
+    async fn closed(&mut self) -> (u16, String);
+}
+
+impl Says for Socket {
+    async fn send_text(&mut self, text: &str) {
+        let message = tungstenite::Message::text(text);
+        futures_util::SinkExt::send(self, message).await.unwrap();
+    }
+
+    /// Code and reason of the frame that closes it.
+    async fn closed(&mut self) -> (u16, String) {
+        let message = timeout(PATIENCE, self.next()).await.expect("it closes");
+        match message.unwrap().unwrap() {
+            tungstenite::Message::Close(Some(frame)) => {
+                (frame.code.into(), frame.reason.to_string())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_ends_with_the_token() {
+    let served = Served::start(Setup::default()).await;
+    let sandbox = &served.app.sandbox;
+    let begun = Instant::now();
+    let brief = served.events(sandbox.user_token("user_ada").expires_in(2));
+    let brief = brief.await;
+    let mut long = served.user("user_alan").await;
+    let token = sandbox.user_token("user_grace").expires_in(2).mint();
+    let mut socket = served.socket(&token).await;
+    assert_eq!(brief.end().await, "");
+    assert_eq!(socket.closed().await, (1008, "token_expired".to_owned()));
+    // `exp` is a whole second, which the first of the two may have begun.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_millis(3_500), "{took:?}");
+    long.is_open().await;
+}
+
+#[tokio::test]
+async fn it_ends_when_a_user_is_suspended_or_removed() {
+    let served = Served::start(Setup::default()).await;
+    let directory = &served.app.directory;
+    let (ada, mut alan) = (
+        served.user("user_ada").await,
+        served.user("user_alan").await,
+    );
+    let token = served.app.sandbox.user_token("user_ada").mint();
+    let mut socket = served.socket(&token).await;
+    assert_eq!(notes_by(&mut socket).await, "0");
+    let id = served.app.row("user_ada").await.unwrap().id;
+    directory.suspend_user(id).await.unwrap();
+    let begun = Instant::now();
+    ada.end().await;
+    assert_eq!(socket.closed().await, (1008, "user_suspended".to_owned()));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    alan.is_open().await;
+
+    let token = served.app.sandbox.user_token("user_alan").mint();
+    let told = served.stream("/told", &token).await;
+    let id = served.app.row("user_alan").await.unwrap().id;
+    directory.remove_user(id).await.unwrap();
+    assert_eq!(told.end().await, "data: unknown_user\n\n");
+    alan.end().await;
+    // It makes nobody a user.
+    assert!(served.app.row("user_alan").await.is_none());
+}
+
+#[tokio::test]
+async fn it_ends_when_a_client_or_an_account_is_suspended() {
+    let served = Served::start(Setup::default()).await;
+    let app = &served.app;
+    let robot = app.sandbox.client_token("sc_robot01").mint();
+    let robot = served.stream("/told", &robot).await;
+    let ada = app.sandbox.user_token("user_ada").mint();
+    let ada = served.stream("/told", &ada).await;
+    let mut grace = served.user("user_grace").await;
+    app.directory.suspend_client("sc_robot01").await.unwrap();
+    assert_eq!(robot.end().await, "data: client_suspended\n\n");
+    app.directory.suspend_account(app.acme.id).await.unwrap();
+    assert_eq!(ada.end().await, "data: account_suspended\n\n");
+    grace.is_open().await;
+}
+
+#[tokio::test]
+async fn it_ends_when_what_was_allowed_may_not_be_any_more() {
+    let served = Served::start(Setup::default()).await;
+    let app = &served.app;
+    let ada = app.sandbox.user_token("user_ada").mint();
+    let told = served.stream("/told", &ada).await;
+    let id = app.row("user_ada").await.unwrap().id;
+    app.directory.set_user_role(id, "owner").await.unwrap();
+    assert_eq!(told.end().await, "data: changed\n\n");
+    // With the role of now he stays.
+    Events(served.stream("/told", &ada).await.0).is_open().await;
+}
+
+/// A new name or e-mail is no reason.
+#[tokio::test]
+async fn it_stays_when_only_the_profile_changes() {
+    let served = Served::start(Setup::default()).await;
+    let app = &served.app;
+    let mut ada = served.user("user_ada").await;
+    let user = app.row("user_ada").await.unwrap();
+    let profile = vestibule::store::Profile {
+        email: user.email,
+        name: Some("Ada L.".to_owned()),
+        picture: None,
+    };
+    app.directory
+        .refresh_profile(user.id, &profile)
+        .await
+        .unwrap();
+    ada.is_open().await;
+}
+
+#[tokio::test]
+async fn it_ends_when_the_key_is_withdrawn() {
+    let served = Served::start(with("TOKEN_CACHE_TTL", "1")).await;
+    let token = served.app.sandbox.user_token("user_ada").mint();
+    let told = served.stream("/told", &token).await;
+    let mut robot = served
+        .events(served.app.sandbox.client_token("sc_robot01"))
+        .await;
+    served.app.withdraw_account_key().await;
+    assert_eq!(told.end().await, "data: invalid_token\n\n");
+    robot.is_open().await;
+}
+
+#[tokio::test]
+async fn it_ends_when_the_provider_no_longer_knows_the_user() {
+    let served = Served::start(with("TOKEN_CACHE_TTL", "1").with("USER_CACHE_TTL", "1")).await;
+    let token = served.app.sandbox.user_token("user_ada").mint();
+    let told = served.stream("/told", &token).await;
+    served.app.sandbox.remove_user("user_ada").unwrap();
+    assert_eq!(told.end().await, "data: unknown_user\n\n");
+}
+
+/// Many wait, and requests have all the connections there are.
+#[tokio::test]
+async fn who_waits_holds_no_connection_to_the_database() {
+    let served = Served::start(with("DATABASE_POOL_SIZE", "3").with("DATABASE_TIMEOUT", "2")).await;
+    let token = served.app.sandbox.user_token("user_ada").mint();
+    let mut sockets = Vec::new();
+    for _ in 0..30 {
+        let mut socket = served.socket(&token).await;
+        assert_eq!(notes_by(&mut socket).await, "0");
+        sockets.push(socket);
+    }
+    assert_eq!(served.open(), 30);
+    for _ in 0..10 {
+        let answer = served.get("/notes", &token).await;
+        assert_eq!(answer.text().await.unwrap(), "0");
+    }
+    let id = served.app.row("user_ada").await.unwrap().id;
+    served.app.directory.suspend_user(id).await.unwrap();
+    for mut socket in sockets {
+        assert_eq!(socket.closed().await.1, "user_suspended");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_connection_that_closed_first() {
+    let served = Served::start(Setup::default()).await;
+    let token = served.app.sandbox.user_token("user_ada").mint();
+    let events = served.user("user_ada").await;
+    let socket = served.socket(&token).await;
+    assert_eq!(served.open(), 2);
+    drop((events, socket));
+    found(async || (served.open() == 0).then_some(())).await;
+}
+
+/// Else a graceful end would wait for ever.
+#[tokio::test]
+async fn it_ends_when_the_application_stops() {
+    let mut served = Served::start(Setup::default()).await;
+    let token = served.app.sandbox.user_token("user_ada").mint();
+    let told = served.stream("/told", &token).await;
+    let mut socket = served.socket(&token).await;
+    let events = served.user("user_alan").await;
+    served.app.entrance.vestibule.end_leases();
+    served.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(told.end().await, "data: stopped\n\n");
+    assert_eq!(socket.closed().await, (1008, "stopped".to_owned()));
+    events.end().await;
+    drop(socket);
+    let ended = timeout(PATIENCE, &mut served.server).await;
+    ended.expect("the server ends").unwrap();
+}
+
+/// Behind a proxy a connection lasts as long as the token that the assertion was made for.
+#[tokio::test]
+async fn an_assertion_is_no_reason_to_end_sooner() {
+    let setup = after(|_| {}).with("VESTIBULE_ACCEPT_ASSERTIONS", "orders");
+    let served = Served::start(setup).await;
+    let token = served.app.sandbox.user_token("user_ada").mint();
+    let assertion = crate::assertions::signed(&served.app, &token).await;
+    let url = format!("http://{}/told", served.address);
+    let asked = served
+        .http
+        .get(url)
+        .header("x-vestibule-assertion", assertion);
+    let mut told = Events(asked.send().await.unwrap());
+    assert_eq!(told.0.chunk().await.unwrap().unwrap(), "data: hello\n\n");
+    served.app.advance(600);
+    told.is_open().await;
+    let id = served.app.row("user_ada").await.unwrap().id;
+    served.app.directory.suspend_user(id).await.unwrap();
+    assert_eq!(told.end().await, "data: user_suspended\n\n");
+}
