@@ -16,6 +16,7 @@
     reason = "a property that does not hold is a panic: that is what the fuzzer looks for"
 )]
 
+mod assertion;
 mod authorization;
 mod key_set;
 mod request;
@@ -24,8 +25,8 @@ mod token;
 mod tree;
 
 pub use self::{
-    authorization::authorization, key_set::key_set, request::request, settings::settings,
-    token::token,
+    assertion::assertion, authorization::authorization, key_set::key_set, request::request,
+    settings::settings, token::token,
 };
 
 /// A property, by the name of its fuzz target and of the directory of its corpus.
@@ -33,6 +34,7 @@ pub type Property = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const PROPERTIES: &[Property] = &[
+    ("assertion", assertion),
     ("authorization", authorization),
     ("key_set", key_set),
     ("request", request),

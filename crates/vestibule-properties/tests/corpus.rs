@@ -34,6 +34,11 @@ fn holds(name: &str) {
 }
 
 #[test]
+fn assertion() {
+    holds("assertion");
+}
+
+#[test]
 fn authorization() {
     holds("authorization");
 }

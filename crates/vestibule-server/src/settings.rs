@@ -7,8 +7,8 @@ use vestibule::{
     assertion::SigningSettings,
     provider::access_key::AccessKey,
     settings::{
-        AdmissionSettings, DatabaseSettings, Network, ProviderSettings, Secret, Settings,
-        SettingsError, SettingsReader,
+        AcceptedAssertions, AdmissionSettings, DatabaseSettings, Network, ProviderSettings, Secret,
+        Settings, SettingsError, SettingsReader,
     },
 };
 
@@ -93,6 +93,8 @@ impl ServeSettings {
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
         let admission = AdmissionSettings::read(&mut reader);
+        // For applications, which may share the file: what is wrong with it is said here too.
+        let _ = AcceptedAssertions::read(&mut reader, provider.as_ref());
         let access_key = provider.as_ref().map(|provider| &provider.access_key);
         let server = ServerSettings::read(&mut reader, access_key);
         let log = LogSettings::read(&mut reader, "info");

@@ -7,7 +7,7 @@ use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::{
     admission::{Admission, Source},
-    assertion::{AssertionToken, AssertionVerifier},
+    assertion::{AssertionToken, CachedAssertions},
     bearer::BearerToken,
     credential::Credential,
     error::{Reason, Refusal, RefusedCaller},
@@ -22,7 +22,7 @@ use crate::{
 pub struct Authenticator {
     verifier: CachedVerifier,
     /// None: assertions are not looked at.
-    assertions: Option<AssertionVerifier>,
+    assertions: Option<CachedAssertions>,
     admission: Arc<Admission>,
     resolver: Arc<Resolver>,
     activity: ActivityLog,
@@ -48,7 +48,7 @@ struct Measures {
 impl Authenticator {
     pub(crate) fn new(
         verifier: CachedVerifier,
-        assertions: Option<AssertionVerifier>,
+        assertions: Option<CachedAssertions>,
         admission: Arc<Admission>,
         resolver: Arc<Resolver>,
         activity: ActivityLog,

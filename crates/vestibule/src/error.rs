@@ -53,7 +53,7 @@ listed! {
         MethodNotAllowed = "method_not_allowed", "The path does not know this method";
         RequestTooLarge = "request_too_large", "The request is too large";
         MissingToken = "missing_token", "The request carries no bearer token";
-        MalformedAuthorization = "malformed_authorization", "The Authorization header is not one bearer token";
+        MalformedAuthorization = "malformed_authorization", "The request does not carry one credential of the right form";
         InvalidToken = "invalid_token", "The token is not acceptable";
         TokenExpired = "token_expired", "The token has expired";
         UnknownUser = "unknown_user", "The user is not known";

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     admission::Admission,
-    assertion::AssertionVerifier,
+    assertion::{AssertionVerifier, CachedAssertions},
     authenticator::Authenticator,
     clock::{SharedClock, SystemClock, Timestamp},
     error::{OutageStatus, Reason, Refusal},
@@ -457,7 +457,8 @@ impl VestibuleBuilder {
         );
         let assertions = assertions.map(|accepted| {
             let (admission, clock) = (Arc::clone(&admission), Arc::clone(&clock));
-            AssertionVerifier::new(accepted, &settings, admission, clock)
+            let verifier = AssertionVerifier::new(accepted, &settings);
+            CachedAssertions::new(verifier, settings.token_cache_size, admission, clock)
         });
         let resolver = Arc::new(Resolver::new(
             &settings,

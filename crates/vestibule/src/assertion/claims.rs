@@ -150,5 +150,11 @@ fn kind(text: &str) -> Result<PrincipalKind, Reason> {
 }
 
 fn id(claim: &Option<Json>) -> Result<Uuid, Reason> {
-    Uuid::try_parse(required(text(claim)?)?).map_err(|_| Reason::BadClaim)
+    let text = required(text(claim)?)?;
+    let id = Uuid::try_parse(text).map_err(|_| Reason::BadClaim)?;
+    // In the one form in which it is written here.
+    match id.to_string() == text {
+        true => Ok(id),
+        false => Err(Reason::BadClaim),
+    }
 }

@@ -29,7 +29,7 @@ pub(super) struct Root(Zeroizing<[u8; 32]>);
 /// The keys that count now, as a verifier has them: yesterday's, today's and tomorrow's.
 pub(super) struct Ring {
     root: Root,
-    now: Mutex<Arc<Keys>>,
+    now: Mutex<Option<Arc<Keys>>>,
 }
 
 /// The keys around one day.
@@ -134,11 +134,10 @@ impl DayKey {
 }
 
 impl Ring {
-    pub(super) fn new(root: Root, now: Timestamp) -> Self {
-        let keys = Keys::around(&root, now.as_secs());
+    pub(super) fn new(root: Root) -> Self {
         Self {
             root,
-            now: Mutex::new(Arc::new(keys)),
+            now: Mutex::new(None),
         }
     }
 
@@ -149,11 +148,12 @@ impl Ring {
     }
 
     fn at(&self, now: i64) -> Arc<Keys> {
-        let mut keys = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.day != now.div_euclid(DAY) {
-            *keys = Arc::new(Keys::around(&self.root, now));
+        let mut held = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let today = now.div_euclid(DAY);
+        match held.as_ref().filter(|keys| keys.day == today) {
+            Some(keys) => Arc::clone(keys),
+            None => Arc::clone(held.insert(Arc::new(Keys::around(&self.root, now)))),
         }
-        Arc::clone(&keys)
     }
 }
 
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(published[2], tomorrow.public());
         assert_eq!(published[1..], root.published_at(noon + DAY)[..2]);
         // The verifier's three are the published ones, today and a day later.
-        let ring = Ring::new(root.clone(), Timestamp::from_secs(noon));
+        let ring = Ring::new(root.clone());
         for now in [noon, noon + DAY] {
             for key in root.published_at(now) {
                 assert!(ring.find(&key.kid, Timestamp::from_secs(now)).is_some());

@@ -16,11 +16,13 @@
 //! | `unverified.rs` | takes a header apart; gives the claims out only where a key proves them |
 //! | `claims.rs` | what a signed assertion must say |
 //! | `verifier.rs` | the verifying half, step by step |
+//! | `cached.rs` | remembers what was proven |
 //!
 //! An application accepts assertions where `VESTIBULE_ACCEPT_ASSERTIONS` names the audience that
 //! it is listed under. What an assertion says is believed for who calls and for his scopes; role
 //! and status are the directory's of now.
 
+mod cached;
 mod claims;
 mod keys;
 mod signer;
@@ -32,11 +34,14 @@ mod verifier;
 use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName};
+use uuid::Uuid;
 
-pub(crate) use self::claims::AssertedFacts;
-pub use self::signer::{AssertionSigner, PublishedKeys, SigningSettings};
-pub(crate) use self::verifier::AssertionVerifier;
-use crate::{bearer::MAX_TOKEN_BYTES, error::Reason};
+pub(crate) use self::{cached::CachedAssertions, claims::AssertedFacts};
+pub use self::{
+    signer::{AssertionSigner, PublishedKeys, SigningSettings},
+    verifier::AssertionVerifier,
+};
+use crate::{bearer::MAX_TOKEN_BYTES, clock::Timestamp, error::Reason, principal::PrincipalKind};
 
 /// The header.
 pub const ASSERTION: HeaderName = HeaderName::from_static("x-vestibule-assertion");
@@ -48,14 +53,16 @@ const TYPE: &str = "vestibule-assertion+jwt";
 const LIFETIME: i64 = 60;
 
 /// An assertion as the request carried it: of a possible form, and unproven.
+///
+/// `Debug` shows its length only.
 #[derive(Clone, Copy)]
-pub(crate) struct AssertionToken<'a>(&'a str);
+pub struct AssertionToken<'a>(&'a str);
 
 /// Proof that an assertion was verified, with what it stated. Cheap to clone.
 ///
 /// Only the verifier makes one.
 #[derive(Clone, Debug)]
-pub(crate) struct VerifiedAssertion(Arc<AssertedFacts>);
+pub struct VerifiedAssertion(Arc<AssertedFacts>);
 
 impl<'a> AssertionToken<'a> {
     /// Reads the request's assertion; none where there is no such header, or an empty one: that is
@@ -65,7 +72,7 @@ impl<'a> AssertionToken<'a> {
     ///
     /// [`Reason::MalformedAssertion`] for several headers or bytes that no JWT has;
     /// [`Reason::TokenTooLong`] for more than [`MAX_TOKEN_BYTES`].
-    pub(crate) fn from_headers(headers: &'a HeaderMap) -> Result<Option<Self>, Reason> {
+    pub fn from_headers(headers: &'a HeaderMap) -> Result<Option<Self>, Reason> {
         let mut values = headers.get_all(ASSERTION).into_iter();
         let Some(value) = values.next() else {
             return Ok(None);
@@ -94,6 +101,41 @@ impl VerifiedAssertion {
     /// Private to this module's children: the verifier is the only caller.
     fn new(facts: AssertedFacts) -> Self {
         Self(Arc::new(facts))
+    }
+
+    /// Whether it is about a person or a service client.
+    pub fn kind(&self) -> PrincipalKind {
+        self.0.kind
+    }
+
+    /// `sub`: the local id of the user or service client.
+    pub fn id(&self) -> Uuid {
+        self.0.id
+    }
+
+    /// `account_id`.
+    pub fn account_id(&self) -> Uuid {
+        self.0.account_id
+    }
+
+    /// `authress_user_id`: the Authress user id, or the service client's `client_id`.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// `client_id`: the application or service client that held the token.
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.0.client_id
+    }
+
+    /// `scope`: of a person. Those of a service client are looked up.
+    pub fn scopes(&self) -> &Arc<[Arc<str>]> {
+        &self.0.scopes
+    }
+
+    /// `token_exp`: the end of the token that the assertion was made for.
+    pub fn token_expires_at(&self) -> Timestamp {
+        self.0.token_ends
     }
 
     /// What was asserted.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
-    ASSERTION, AssertionToken, AssertionVerifier, VerifiedAssertion,
+    ASSERTION, AssertionToken, AssertionVerifier, CachedAssertions, VerifiedAssertion,
     keys::{DayKey, Root},
 };
 use crate::{
@@ -111,18 +111,16 @@ fn settings(pairs: &[(&str, &str)]) -> ProviderSettings {
     ProviderSettings::read(&mut reader).unwrap()
 }
 
-fn verifier_with(clock: &ManualClock, pairs: &[(&str, &str)]) -> AssertionVerifier {
+fn verifier_with(clock: &ManualClock, pairs: &[(&str, &str)]) -> CachedAssertions {
     let accepted = AcceptedAssertions {
         audience: "orders".into(),
         issuer: "vestibule".into(),
     };
+    let settings = settings(pairs);
     let admission = Arc::new(Admission::new(&AdmissionSettings::default()));
-    AssertionVerifier::new(
-        accepted,
-        &settings(pairs),
-        admission,
-        Arc::new(clock.clone()),
-    )
+    let verifier = AssertionVerifier::new(accepted, &settings);
+    let size = settings.token_cache_size;
+    CachedAssertions::new(verifier, size, admission, Arc::new(clock.clone()))
 }
 
 fn at(now: i64) -> ManualClock {
@@ -130,7 +128,7 @@ fn at(now: i64) -> ManualClock {
 }
 
 async fn verify(
-    verifier: &AssertionVerifier,
+    verifier: &CachedAssertions,
     text: &str,
 ) -> Result<(VerifiedAssertion, CacheOutcome), Reason> {
     verifier.verify_from(AssertionToken(text), None).await
@@ -253,6 +251,10 @@ async fn every_claim_is_required_and_judged() {
         (draft().claim("aud", json!(["orders"])), Reason::BadClaim),
         (draft().claim("kind", "admin"), Reason::BadClaim),
         (draft().claim("sub", "user_ada"), Reason::BadClaim),
+        (
+            draft().claim("sub", USER.simple().to_string()),
+            Reason::BadClaim,
+        ),
         (draft().claim("account_id", "acme"), Reason::BadClaim),
         (draft().claim("nbf", NOW), Reason::BadClaim),
         (draft().claim("exp", "soon"), Reason::BadClaim),
@@ -355,7 +357,7 @@ async fn what_is_remembered_is_asked_for_time_again() {
     let clock = at(NOW);
     let verifier = verifier_with(&clock, &[]);
     let text = Draft::new().mint();
-    let outcome = async |verifier: &AssertionVerifier| verify(verifier, &text).await.map(|it| it.1);
+    let outcome = async |verifier: &CachedAssertions| verify(verifier, &text).await.map(|it| it.1);
     assert_eq!(outcome(&verifier).await, Ok(CacheOutcome::Miss));
     assert_eq!(outcome(&verifier).await, Ok(CacheOutcome::Hit));
     clock.advance(Duration::from_secs(89));

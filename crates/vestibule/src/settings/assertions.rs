@@ -31,14 +31,13 @@ impl AcceptedAssertions {
         reader: &mut SettingsReader,
         provider: Option<&ProviderSettings>,
     ) -> Option<Option<Self>> {
-        let audience = reader.text(ACCEPT);
-        let issuer = issuer(reader)?;
-        let Some(audience) = audience else {
+        let Some(audience) = reader.text(ACCEPT) else {
             return Some(None);
         };
+        let audience = reader.noted(ACCEPT, one_name(&audience))?;
         let accepted = Self {
-            audience: audience.into(),
-            issuer,
+            audience,
+            issuer: issuer(reader)?,
         };
         let problem = accepted.problem(&provider?.issuers);
         if let Some(problem) = problem {
@@ -50,9 +49,8 @@ impl AcceptedAssertions {
 
     /// What is wrong with it, where `issuers` are those of access tokens.
     pub(crate) fn problem(&self, issuers: &[Arc<str>]) -> Option<String> {
-        // A comma would look like a list, of which only one could ever be meant.
-        if !is_plain(&self.audience) || self.audience.contains(',') {
-            return Some("must be one name: the audience of this application".to_owned());
+        if let Err(problem) = one_name(&self.audience) {
+            return Some(problem);
         }
         if self.audience == self.issuer {
             return Some(format!("must differ from {ISSUER}"));
@@ -61,6 +59,14 @@ impl AcceptedAssertions {
         issuers
             .contains(&self.issuer)
             .then(|| format!("{ISSUER} must not be one of AUTHRESS_ISSUERS"))
+    }
+}
+
+/// A comma would look like a list, of which only one could ever be meant.
+fn one_name(text: &str) -> Result<Arc<str>, String> {
+    match is_plain(text) && !text.contains(',') {
+        true => Ok(text.into()),
+        false => Err("must be one name: the audience of this application".to_owned()),
     }
 }
 

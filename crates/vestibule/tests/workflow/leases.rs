@@ -20,15 +20,16 @@ use axum::{
     routing::get,
 };
 use futures_util::{Stream, StreamExt as _, stream};
+use http::{HeaderMap, header::AUTHORIZATION};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{self, client::IntoClientRequest as _},
 };
-use vestibule::{Ended, Lease, Problem, Vestibule};
+use vestibule::{Ended, Lease, Principal, Problem, Reason, Vestibule};
 use vestibule_sandbox::TokenBuilder;
 
-use crate::app::{App, PATIENCE, Setup, after, found, with};
+use crate::app::{App, PATIENCE, Setup, after, app, eventually, found, with};
 
 /// How long something that must not happen is waited for.
 const A_WHILE: Duration = Duration::from_millis(700);
@@ -429,4 +430,50 @@ async fn an_assertion_is_no_reason_to_end_sooner() {
     let id = served.app.row("user_ada").await.unwrap().id;
     served.app.directory.suspend_user(id).await.unwrap();
     assert_eq!(told.end().await, "data: user_suspended\n\n");
+}
+
+/// Who has this token, apart from any request.
+async fn principal(app: &App, token: &str) -> Principal {
+    let mut headers = HeaderMap::new();
+    let bearer = format!("Bearer {token}").parse().unwrap();
+    headers.insert(AUTHORIZATION, bearer);
+    let authenticator = app.entrance.vestibule.authenticator();
+    authenticator.validate_token(&headers).await.unwrap()
+}
+
+/// Whenever the change came: between the authentication and the lease, or while nobody waited.
+#[tokio::test]
+async fn no_change_is_missed() {
+    let app = app().await;
+    let vestibule = &app.entrance.vestibule;
+    let token = app.sandbox.user_token("user_ada").mint();
+    let ada = principal(&app, &token).await;
+    let mut before = vestibule.lease(&ada);
+    assert!(timeout(A_WHILE, before.ended()).await.is_err());
+    let id = app.row("user_ada").await.unwrap().id;
+    app.directory.suspend_user(id).await.unwrap();
+    let suspended = eventually(
+        async || app.bearer(&token).me().await,
+        |answer| answer.seen.reason == Some(Reason::UserSuspended),
+    );
+    suspended.await.refused(Reason::UserSuspended);
+    let mut behind = vestibule.lease(&ada);
+    for lease in [&mut before, &mut behind] {
+        let ended = timeout(A_WHILE, lease.ended()).await.unwrap();
+        assert_eq!(ended, Ended::Refused(Reason::UserSuspended));
+        // Asked again it says the same, though he may come back.
+        assert_eq!(lease.ended().await, ended);
+    }
+}
+
+/// A clock that was set, or a machine that slept: the timers of the process do not know.
+#[tokio::test]
+async fn the_clock_is_looked_at_again() {
+    let app = app().await;
+    let token = app.sandbox.user_token("user_ada").mint();
+    let mut lease = app.entrance.vestibule.lease(&principal(&app, &token).await);
+    assert!(timeout(A_WHILE, lease.ended()).await.is_err());
+    app.advance(86_400);
+    let ended = timeout(Duration::from_secs(7), lease.ended()).await;
+    assert_eq!(ended.unwrap(), Ended::Refused(Reason::Expired));
 }
