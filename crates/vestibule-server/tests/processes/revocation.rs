@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
 use crate::{
     support::Running,
     world::{Answer, World, eventually},
@@ -197,4 +199,42 @@ async fn what_is_not_there_is_not_cut_off() {
     assert_eq!(cut["issued_before"], "2020-01-01T00:00:00Z");
     let server = world.place.serve();
     world.me(&server, &world.user("user_ada")).await.expect_ok();
+}
+
+/// Kibibytes that a process keeps in memory.
+fn resident(server: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap().trim_end_matches("kB").trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_take_little_memory() {
+    const MOST: u64 = 32 * 1024;
+    let world = World::new(&[]).await;
+    let token = world.user("user_ada");
+    let server = world.place.serve();
+    world.me(&server, &token).await.expect_ok();
+    let before = resident(&server);
+    drop(server);
+
+    let file = SqliteConnectOptions::new().filename(world.place.database());
+    let mut database = SqliteConnection::connect_with(&file).await.unwrap();
+    let inserted = sqlx::raw_sql(
+        "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 99999)
+         INSERT INTO cut_offs (kind, key, issued_before, ends_at)
+         SELECT 'token', printf('%032x', n * 7919), 0, 9999999999999 FROM n",
+    )
+    .execute(&mut database)
+    .await
+    .unwrap();
+    assert_eq!(inserted.rows_affected(), 100_000);
+    database.close().await.unwrap();
+
+    let server = world.place.serve();
+    world.me(&server, &token).await.expect_ok();
+    let took = resident(&server).saturating_sub(before);
+    println!("100,000 cut-offs: {took} KiB");
+    assert!(took < MOST, "{took} KiB");
+    assert!(took > 1024, "they are not there: {took} KiB");
 }

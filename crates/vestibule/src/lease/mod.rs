@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | the token's `exp` | then; the leeway is for new requests |
 //! | user, client or account is suspended or removed | when this process hears of it, within a second |
+//! | the token, its key, its user, account or issuer is cut off | the same |
 //! | role, or a machine's registered scopes, change | the same: what was allowed at the start may not be now |
 //! | the key that signed the token is withdrawn, the user is gone at the provider | at the next look at the provider's facts, at most `TOKEN_CACHE_TTL` later |
 //! | the provider is away for longer than its facts may be used (`JWKS_MAX_AGE`, `USER_CACHE_MAX_AGE`) | the same |

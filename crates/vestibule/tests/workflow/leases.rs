@@ -26,7 +26,11 @@ use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{self, client::IntoClientRequest as _},
 };
-use vestibule::{Ended, Lease, Principal, Problem, Reason, Vestibule};
+use vestibule::{
+    BearerToken, Clock as _, Ended, Lease, Principal, Problem, Reason, Vestibule,
+    store::{CutOff, CutOffTarget},
+    token::TokenDigest,
+};
 use vestibule_sandbox::TokenBuilder;
 
 use crate::app::{App, PATIENCE, Setup, after, app, eventually, found, with};
@@ -303,6 +307,36 @@ async fn it_ends_when_a_client_or_an_account_is_suspended() {
     app.directory.suspend_account(app.acme.id).await.unwrap();
     assert_eq!(ada.end().await, "data: account_suspended\n\n");
     grace.is_open().await;
+}
+
+#[tokio::test]
+async fn it_ends_when_its_token_is_cut_off() {
+    let served = Served::start(Setup::default()).await;
+    let app = &served.app;
+    let mut alan = served.user("user_alan").await;
+    let stolen = app.sandbox.user_token("user_ada").mint();
+    let told = served.stream("/told", &stolen).await;
+    let digest = TokenDigest::of(&BearerToken::parse(&stolen).unwrap());
+    let robot = app.sandbox.client_token("sc_robot01").mint();
+    let robot = served.stream("/told", &robot).await;
+    let kid = app.sandbox.client_key("sc_robot01").kid().to_owned();
+    for target in [
+        CutOffTarget::Token(digest.identity()),
+        CutOffTarget::Key {
+            client_id: "sc_robot01".to_owned(),
+            kid,
+        },
+    ] {
+        let cut_off = CutOff {
+            target,
+            issued_before: app.clock.now(),
+            ends_at: None,
+        };
+        app.directory.cut_off(&cut_off).await.unwrap();
+    }
+    assert_eq!(told.end().await, "data: invalid_token\n\n");
+    assert_eq!(robot.end().await, "data: invalid_token\n\n");
+    alan.is_open().await;
 }
 
 #[tokio::test]
