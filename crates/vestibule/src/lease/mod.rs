@@ -58,9 +58,35 @@ const MOST_INTERVAL: Duration = Duration::from_secs(300);
 /// }
 /// ```
 ///
-/// In a loop, as of a WebSocket, wait for [`Lease::ended`] beside the messages. What waits for
-/// neither, such as the sending of a message that the other end does not read, is not ended: give
-/// it a time limit.
+/// In a loop, as of a WebSocket, wait for [`Lease::ended`] beside the messages:
+///
+/// ```no_run
+/// use axum::{
+///     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+///     response::Response,
+/// };
+/// use vestibule::Lease;
+///
+/// async fn socket(upgrade: WebSocketUpgrade, mut lease: Lease) -> Response {
+///     upgrade.on_upgrade(async move |mut socket| loop {
+///         tokio::select! {
+///             ended = lease.ended() => {
+///                 let (code, reason) = (1008, ended.as_str().into());
+///                 let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+///                 break;
+///             }
+///             message = socket.recv() => match message {
+///                 Some(Ok(message)) => answer(&mut socket, message).await,
+///                 _ => break,
+///             },
+///         }
+///     })
+/// }
+/// # async fn answer(_: &mut WebSocket, _: Message) {}
+/// ```
+///
+/// What waits for neither, such as the sending of a message that the other end does not read, is
+/// not ended: give it a time limit.
 #[must_use = "a lease ends nothing by itself: guard a stream with it, or wait for its end"]
 pub struct Lease {
     vestibule: Vestibule,
