@@ -10,7 +10,8 @@
 //! | user, client or account is suspended or removed | when this process hears of it, within a second |
 //! | role, or a machine's registered scopes, change | the same: what was allowed at the start may not be now |
 //! | the key that signed the token is withdrawn, the user is gone at the provider | at the next look at the provider's facts, at most `TOKEN_CACHE_TTL` later |
-//! | the provider is away for longer than its facts may be used (`JWKS_MAX_AGE`, `USER_CACHE_MAX_AGE`) | the same |
+//! | the same, where the caller came with an assertion | the user: the same; the key: not, it is the server's that saw the token |
+//! | the provider is away for longer than its facts may be used (`JWKS_MAX_AGE`, `USER_CACHE_MAX_AGE`) | at the next look; not where the caller came with an assertion |
 //! | changes cannot be heard, and the directory not be read, for `PRINCIPAL_MAX_STALE` | at the next look at the clock, at most five seconds later, once a read has failed |
 //! | the application stops ([`Vestibule::end_leases`]) | at once |
 //!
