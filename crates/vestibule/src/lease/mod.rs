@@ -11,7 +11,8 @@
 //! | the token, its key, its user, account or issuer is cut off | the same |
 //! | role, or a machine's registered scopes, change | the same: what was allowed at the start may not be now |
 //! | the key that signed the token is withdrawn, the user is gone at the provider | at the next look at the provider's facts, at most `TOKEN_CACHE_TTL` later |
-//! | the provider is away for longer than its facts may be used (`JWKS_MAX_AGE`, `USER_CACHE_MAX_AGE`) | the same |
+//! | the same, where the caller came with an assertion | the user: the same; the key: not, it is the server's that saw the token |
+//! | the provider is away for longer than its facts may be used (`JWKS_MAX_AGE`, `USER_CACHE_MAX_AGE`) | at the next look; not where the caller came with an assertion |
 //! | changes cannot be heard, and the directory not be read, for `PRINCIPAL_MAX_STALE` | at the next look at the clock, at most five seconds later, once a read has failed |
 //! | the application stops ([`Vestibule::end_leases`]) | at once |
 //!
@@ -59,9 +60,35 @@ const MOST_INTERVAL: Duration = Duration::from_secs(300);
 /// }
 /// ```
 ///
-/// In a loop, as of a WebSocket, wait for [`Lease::ended`] beside the messages. What waits for
-/// neither, such as the sending of a message that the other end does not read, is not ended: give
-/// it a time limit.
+/// In a loop, as of a WebSocket, wait for [`Lease::ended`] beside the messages:
+///
+/// ```no_run
+/// use axum::{
+///     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+///     response::Response,
+/// };
+/// use vestibule::Lease;
+///
+/// async fn socket(upgrade: WebSocketUpgrade, mut lease: Lease) -> Response {
+///     upgrade.on_upgrade(async move |mut socket| loop {
+///         tokio::select! {
+///             ended = lease.ended() => {
+///                 let (code, reason) = (1008, ended.as_str().into());
+///                 let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+///                 break;
+///             }
+///             message = socket.recv() => match message {
+///                 Some(Ok(message)) => answer(&mut socket, message).await,
+///                 _ => break,
+///             },
+///         }
+///     })
+/// }
+/// # async fn answer(_: &mut WebSocket, _: Message) {}
+/// ```
+///
+/// What waits for neither, such as the sending of a message that the other end does not read, is
+/// not ended: give it a time limit.
 #[must_use = "a lease ends nothing by itself: guard a stream with it, or wait for its end"]
 pub struct Lease {
     vestibule: Vestibule,

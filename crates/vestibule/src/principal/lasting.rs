@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Principal, PrincipalKind, Proven, Standing, asserted::Known, resolver::Resolver};
 use crate::{
+    assertion::VerifiedAssertion,
     error::{Reason, Refusal},
     provider::{Dated, Found},
     token::{TokenClass, VerifiedToken},
@@ -22,7 +23,7 @@ impl Resolver {
     ) -> Result<Standing, Refusal> {
         let (caller, scopes) = match principal.proven() {
             Proven::Token(token) => self.known_by(token, whole).await?,
-            Proven::Assertion(assertion) => self.known(assertion.facts()).await?,
+            Proven::Assertion(assertion) => self.known_as(assertion, whole).await?,
         };
         let (user, account) = (principal.user(), principal.account());
         if caller.identity.user.id != user.id || caller.account_id() != account.id {
@@ -47,20 +48,39 @@ impl Resolver {
             return Ok((Arc::clone(&client.caller), Arc::clone(&client.scopes)));
         }
         if whole {
-            match self.users.get(token.subject()).await {
-                Ok(Dated {
-                    found: Found::Present(_),
-                    ..
-                }) => {}
-                Ok(Dated {
-                    found: Found::Gone, ..
-                }) => return Err(Reason::UnknownUser.into()),
-                Err(_) => return Err(Reason::ProviderUnavailable.into()),
-            }
+            self.require_known(token.subject()).await?;
         }
         let known = self.local.user(token.subject()).await?;
         let caller = known.ok_or(Reason::UnknownUser)?;
         self.require_tenant(&caller, token)?;
         Ok((caller, Arc::clone(token.scopes())))
+    }
+
+    /// A request with an assertion does not ask the provider, because the server that signed it
+    /// has. Nobody has for a connection that is open for hours; but as none was needed to open
+    /// it, a provider that does not answer is no reason to end it.
+    async fn known_as(&self, assertion: &VerifiedAssertion, whole: bool) -> Result<Known, Refusal> {
+        let facts = assertion.facts();
+        if whole
+            && facts.kind == PrincipalKind::User
+            && self.require_known(&facts.subject).await == Err(Reason::UnknownUser)
+        {
+            return Err(Reason::UnknownUser.into());
+        }
+        self.known(facts).await
+    }
+
+    /// Whether the provider still has this user.
+    async fn require_known(&self, subject: &str) -> Result<(), Reason> {
+        match self.users.get(subject).await {
+            Ok(Dated {
+                found: Found::Present(_),
+                ..
+            }) => Ok(()),
+            Ok(Dated {
+                found: Found::Gone, ..
+            }) => Err(Reason::UnknownUser),
+            Err(_) => Err(Reason::ProviderUnavailable),
+        }
     }
 }

@@ -1,248 +1,24 @@
 //! Connections that outlive their request, over a real server: events and WebSockets end when a
 //! request of the same caller would be refused, and not before.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+mod served;
 
-use axum::{
-    Router,
-    extract::{
-        State,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
-    },
-    response::{
-        IntoResponse, Response,
-        sse::{Event, Sse},
-    },
-    routing::get,
-};
-use futures_util::{Stream, StreamExt as _, stream};
+use std::time::{Duration, Instant};
+
 use http::{HeaderMap, header::AUTHORIZATION};
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{self, client::IntoClientRequest as _},
-};
+use tokio::time::timeout;
 use vestibule::{
-    BearerToken, Clock as _, Ended, Lease, Principal, Problem, Reason, Vestibule,
+    BearerToken, Clock as _, Ended, Principal, Reason,
     store::{CutOff, CutOffTarget},
     token::TokenDigest,
 };
-use vestibule_sandbox::TokenBuilder;
+use vestibule_sandbox::{Endpoint, Fault};
 
+use self::served::{Events, Says as _, Served, notes_by};
 use crate::app::{App, PATIENCE, Setup, after, app, eventually, found, with};
 
 /// How long something that must not happen is waited for.
 const A_WHILE: Duration = Duration::from_millis(700);
-
-/// An application that serves on loopback, and a clock that runs.
-struct Served {
-    app: App,
-    address: SocketAddr,
-    http: reqwest::Client,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    server: JoinHandle<()>,
-    running: JoinHandle<()>,
-}
-
-/// A stream of events, of which the first has arrived.
-struct Events(reqwest::Response);
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-fn router(vestibule: &Vestibule) -> Router {
-    Router::new()
-        .route("/events", get(events))
-        .route("/told", get(told))
-        .route("/socket", get(socket))
-        .route("/notes", get(notes))
-        .layer(vestibule.layer())
-        .with_state(vestibule.clone())
-}
-
-/// One event, and then nothing happens for ever.
-async fn events(lease: Lease) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let hello = stream::iter([Ok(Event::default().data("hello"))]);
-    Sse::new(lease.guard(hello.chain(stream::pending())))
-}
-
-/// The same, and the reason in the end.
-async fn told(mut lease: Lease) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let hello = stream::iter([Ok(Event::default().data("hello"))]);
-    let end = async move { Ok(Event::default().data(lease.ended().await.as_str())) };
-    Sse::new(hello.chain(stream::once(end)))
-}
-
-async fn socket(upgrade: WebSocketUpgrade, lease: Lease) -> Response {
-    upgrade.on_upgrade(|socket| talk(socket, lease))
-}
-
-/// Says how many notes there are, whenever it is asked.
-async fn talk(mut socket: WebSocket, mut lease: Lease) {
-    loop {
-        let message = tokio::select! {
-            ended = lease.ended() => break close(socket, ended).await,
-            message = socket.recv() => message,
-        };
-        let Some(Ok(Message::Text(_))) = message else {
-            break;
-        };
-        let session = lease.session().unwrap();
-        let notes = session.query("SELECT COUNT(*) FROM notes");
-        let notes: i64 = notes.fetch_scalar().await.unwrap();
-        session.commit().await.unwrap();
-        let said = socket.send(Message::Text(notes.to_string().into())).await;
-        if said.is_err() {
-            break;
-        }
-    }
-}
-
-async fn close(mut socket: WebSocket, ended: Ended) {
-    let frame = CloseFrame {
-        code: 1008,
-        reason: ended.as_str().into(),
-    };
-    // Whoever is gone needs no reason.
-    let _ = socket.send(Message::Close(Some(frame))).await;
-}
-
-async fn notes(
-    State(_): State<Vestibule>,
-    session: vestibule::TenantSession,
-) -> Result<Response, Problem> {
-    let notes: i64 = session
-        .query("SELECT COUNT(*) FROM notes")
-        .fetch_scalar()
-        .await?;
-    Ok(notes.to_string().into_response())
-}
-
-impl Served {
-    async fn start(setup: Setup) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let app = setup.start().await;
-        let clock = app.clock.clone();
-        let running = tokio::spawn(async move {
-            let mut last = Instant::now();
-            loop {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                let now = Instant::now();
-                clock.advance(now - last);
-                last = now;
-            }
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = axum::serve(listener, router(&app.entrance.vestibule));
-        let serving = serving.with_graceful_shutdown(async move { drop(stopped.await) });
-        let server = tokio::spawn(async move { serving.await.unwrap() });
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self {
-            app,
-            address,
-            http,
-            stop: Some(stop),
-            server,
-            running,
-        }
-    }
-
-    fn open(&self) -> usize {
-        self.app.entrance.vestibule.open_leases()
-    }
-
-    async fn get(&self, path: &str, token: &str) -> reqwest::Response {
-        let url = format!("http://{}{path}", self.address);
-        let answer = self.http.get(url).bearer_auth(token).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer
-    }
-
-    async fn events(&self, token: TokenBuilder) -> Events {
-        self.stream("/events", &token.mint()).await
-    }
-
-    async fn stream(&self, path: &str, token: &str) -> Events {
-        let mut answer = self.get(path, token).await;
-        let first = answer.chunk().await.unwrap().unwrap();
-        assert_eq!(first, "data: hello\n\n");
-        Events(answer)
-    }
-
-    async fn user(&self, id: &str) -> Events {
-        self.events(self.app.sandbox.user_token(id)).await
-    }
-
-    async fn socket(&self, token: &str) -> Socket {
-        let url = format!("ws://{}/socket", self.address);
-        let mut request = url.into_client_request().unwrap();
-        let bearer = format!("Bearer {token}").parse().unwrap();
-        request.headers_mut().insert("authorization", bearer);
-        connect_async(request).await.unwrap().0
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.server.abort();
-        self.running.abort();
-    }
-}
-
-impl Events {
-    /// Waits for the end; gives what came before it.
-    async fn end(mut self) -> String {
-        let mut text = String::new();
-        let read = async {
-            while let Some(chunk) = self.0.chunk().await.unwrap() {
-                text.push_str(std::str::from_utf8(&chunk).unwrap());
-            }
-        };
-        timeout(PATIENCE, read).await.expect("the stream ends");
-        text
-    }
-
-    async fn is_open(&mut self) {
-        let more = timeout(A_WHILE, self.0.chunk()).await;
-        assert!(more.is_err(), "{more:?}");
-    }
-}
-
-async fn notes_by(socket: &mut Socket) -> String {
-    socket.send_text("how many?").await;
-    match socket.next().await.unwrap().unwrap() {
-        tungstenite::Message::Text(text) => text.to_string(),
-        other => panic!("{other:?}"),
-    }
-}
-
-trait Says {
-    async fn send_text(&mut self, text: &str);
-    async fn closed(&mut self) -> (u16, String);
-}
-
-impl Says for Socket {
-    async fn send_text(&mut self, text: &str) {
-        let message = tungstenite::Message::text(text);
-        futures_util::SinkExt::send(self, message).await.unwrap();
-    }
-
-    /// Code and reason of the frame that closes it.
-    async fn closed(&mut self) -> (u16, String) {
-        let message = timeout(PATIENCE, self.next()).await.expect("it closes");
-        match message.unwrap().unwrap() {
-            tungstenite::Message::Close(Some(frame)) => {
-                (frame.code.into(), frame.reason.to_string())
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 #[tokio::test]
 async fn it_ends_with_the_token() {
@@ -466,6 +242,29 @@ async fn an_assertion_is_no_reason_to_end_sooner() {
     assert_eq!(told.end().await, "data: user_suspended\n\n");
 }
 
+/// No request with an assertion asks Authress; a connection that stays open does, now and then.
+#[tokio::test]
+async fn whoever_is_gone_at_the_provider_does_not_stay_behind_a_proxy() {
+    let setup = with("VESTIBULE_ACCEPT_ASSERTIONS", "orders").with("USER_CACHE_TTL", "1");
+    let app = setup.with("TOKEN_CACHE_TTL", "1").start().await;
+    let vestibule = &app.entrance.vestibule;
+    let token = app.sandbox.user_token("user_ada").mint();
+    let assertion = crate::assertions::signed(&app, &token).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("x-vestibule-assertion", assertion.parse().unwrap());
+    let ada = vestibule.authenticator().validate_token(&headers).await;
+    let mut lease = vestibule.lease(&ada.unwrap());
+    // What is remembered of Ada may not be used any more, and Authress does not answer.
+    app.sandbox.fail(Endpoint::User, Fault::Status(503));
+    app.advance(3_700);
+    let stays = timeout(Duration::from_secs(3), lease.ended()).await;
+    assert!(stays.is_err(), "{stays:?}");
+    app.sandbox.heal();
+    app.sandbox.remove_user("user_ada").unwrap();
+    let ended = timeout(PATIENCE, lease.ended()).await.unwrap();
+    assert_eq!(ended, Ended::Refused(Reason::UnknownUser));
+}
+
 /// Who has this token, apart from any request.
 async fn principal(app: &App, token: &str) -> Principal {
     let mut headers = HeaderMap::new();
@@ -505,9 +304,12 @@ async fn no_change_is_missed() {
 async fn the_clock_is_looked_at_again() {
     let app = app().await;
     let token = app.sandbox.user_token("user_ada").mint();
-    let mut lease = app.entrance.vestibule.lease(&principal(&app, &token).await);
-    assert!(timeout(A_WHILE, lease.ended()).await.is_err());
+    let ada = principal(&app, &token).await;
+    let mut lease = app.entrance.vestibule.lease(&ada);
+    let waiting = tokio::spawn(async move { lease.ended().await });
+    tokio::time::sleep(A_WHILE).await;
+    assert!(!waiting.is_finished());
     app.advance(86_400);
-    let ended = timeout(Duration::from_secs(7), lease.ended()).await;
+    let ended = timeout(Duration::from_secs(7), waiting).await.unwrap();
     assert_eq!(ended.unwrap(), Ended::Refused(Reason::Expired));
 }
