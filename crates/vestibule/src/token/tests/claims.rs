@@ -190,6 +190,7 @@ fn a_users_connection() {
     for value in NO_TEXTS {
         world.refuses(&user("azp", value()), Reason::BadClaim);
     }
+    world.accepts(&user("azp", json!("c".repeat(128))));
     world.refuses(&user("azp", json!("c".repeat(129))), Reason::BadClaim);
     world.refuses(&user("azp", json!("con\n")), Reason::BadClaim);
 }
@@ -305,8 +306,23 @@ fn another_claim_may_name_the_tenant() {
     // `aud` is judged all the same.
     world.refuses(&user("aud", json!(1)), Reason::BadClaim);
     // One of the claims that are read anyway.
-    let world = World::with(|settings| settings.tenant_claim = "azp".to_owned());
-    assert_eq!(tenants(&world.accepts(&Mint::user())), ["con_acme"]);
+    for claim in ["azp", "client_id", "scope"] {
+        let world = World::with(|settings| settings.tenant_claim = claim.to_owned());
+        let token = world.accepts(&user(claim, json!("tenant_acme")));
+        assert_eq!(tenants(&token), ["tenant_acme"], "{claim}");
+    }
+}
+
+/// Only the claim that is named, wherever in the token it stands.
+#[test]
+fn no_other_claim_names_the_tenant() {
+    let world = World::with(|settings| settings.tenant_claim = "tenant".to_owned());
+    let token = user("tenant", json!("tenant_acme"));
+    let both = token.claim("tenant_before", json!("tenant_globex"));
+    let both = both.claim("zone", json!("tenant_globex"));
+    assert_eq!(tenants(&world.accepts(&both)), ["tenant_acme"]);
+    let other = user("zone", json!("tenant_globex"));
+    assert_eq!(tenants(&world.accepts(&other)), [""; 0]);
 }
 
 #[test]
