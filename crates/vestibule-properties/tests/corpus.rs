@@ -39,6 +39,11 @@ fn authorization() {
 }
 
 #[test]
+fn forwarded() {
+    holds("forwarded");
+}
+
+#[test]
 fn key_set() {
     holds("key_set");
 }

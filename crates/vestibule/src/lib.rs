@@ -58,6 +58,10 @@ pub mod error;
 mod flights;
 pub mod settings;
 
+// For `vestibule-properties`: not for applications.
+#[doc(hidden)]
+pub use self::admission::source_address;
+
 pub use self::{
     authenticator::Authenticator,
     bearer::BearerToken,
