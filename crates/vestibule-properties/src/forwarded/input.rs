@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 10.0.0.1                                     the peer
-//! 10.0.0.0/8,fd00::/8                          the trusted networks
+//! 10.0.0.0/8,fd00::/8                          the trusted networks; - for none
 //! GET /orders?a=b                              the method, and what stands behind /v1/authorize
 //! token                                        it has Ada's token; or a header, as often as one likes:
 //! X-Forwarded-Uri: /orders
@@ -21,7 +21,7 @@ use super::{
 use crate::world::WORLD;
 
 /// More make no new cases.
-const MOST_RULES: usize = 8;
+const MOST_RULES: usize = 12;
 
 pub(super) struct Input {
     pub(super) peer: IpAddr,
@@ -58,13 +58,14 @@ impl Input {
         let (head, rules) = text.split_once("\n\n").unwrap_or((text, ""));
         let mut lines = head.lines();
         let peer: IpAddr = lines.next()?.trim().parse().ok()?;
-        let networks = lines.next()?.trim().to_owned();
+        let networks = lines.next()?.trim();
+        let networks = if networks == "-" { "" } else { networks };
         let asked = Asked::read(lines)?;
         let rules = rules.lines().filter(|line| !line.is_empty());
         Some(Self {
             peer,
-            trusted: source::networks(&networks)?,
-            networks,
+            trusted: source::networks(networks)?,
+            networks: networks.to_owned(),
             asked,
             rules: rules
                 .take(MOST_RULES)

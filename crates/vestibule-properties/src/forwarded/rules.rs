@@ -89,10 +89,16 @@ impl Rule {
     }
 
     /// How much the rule says of such a request; none where it is not for it.
-    fn fits(&self, method: &str, host: &str, path: &[String]) -> Option<(usize, usize, bool)> {
+    fn fits(&self, method: &str, host: &str, path: &[String]) -> Option<(usize, usize, u8)> {
         let own = Readings::of(&self.path).ok()?.plain;
         let named = self.methods.iter().any(|name| name == method);
         let is_for = self.methods.is_empty() || named || (self.preflight && method == "OPTIONS");
+        // By its name it says more than as one of which a preflight asks.
+        let says = if named {
+            2
+        } else {
+            u8::from(!self.methods.is_empty())
+        };
         let host = match self.host.as_deref() {
             None => Some(0),
             // The longer name below which it lies says more, and the whole name most.
@@ -103,7 +109,7 @@ impl Rule {
         };
         let begins = path.len() >= own.len() && path.iter().zip(&own).all(|(it, own)| it == own);
         match (is_for && begins, host) {
-            (true, Some(host)) => Some((host, own.len(), !self.methods.is_empty())),
+            (true, Some(host)) => Some((host, own.len(), says)),
             _ => None,
         }
     }

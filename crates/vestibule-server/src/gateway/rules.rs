@@ -183,9 +183,8 @@ impl Rules {
             .iter()
             .filter(|rule| rule.meets(method, host, path))
             .max_by_key(|rule| {
-                let names_methods = !rule.methods.is_empty();
+                let rank = (rule.host.rank(), rule.path.depth(), rule.names(method));
                 // The methods themselves decide between two that only a preflight meets both.
-                let rank = (rule.host.rank(), rule.path.depth(), names_methods);
                 (rank, &rule.methods)
             })
     }
@@ -280,6 +279,14 @@ impl Rule {
             || self.methods.contains(method)
             || (self.preflight && method == "OPTIONS");
         method_fits && self.host.meets(host) && path.is_below(&self.path)
+    }
+
+    /// How it names the method: as its own, as one of which a preflight asks, or not at all.
+    fn names(&self, method: &str) -> u8 {
+        match self.methods.contains(method) {
+            true => 2,
+            false => u8::from(!self.methods.is_empty()),
+        }
     }
 
     /// Whether the order in the file would decide between the two.
@@ -565,6 +572,15 @@ mod tests {
                 "OPTIONS",
                 "a.example",
                 "PUT a.example/",
+            ),
+            (
+                [
+                    ("a.example", "['PUT']", "machine", "true"),
+                    ("a.example", "['OPTIONS']", "user", "false"),
+                ],
+                "OPTIONS",
+                "a.example",
+                "OPTIONS a.example/",
             ),
         ] {
             let written = rules.map(|(host, methods, callers, preflight)| {

@@ -48,6 +48,14 @@ fn what_a_users_token_states() {
 }
 
 #[test]
+fn a_token_is_first_used_once() {
+    let token = World::new().accepts(&Mint::user());
+    let same = token.clone();
+    assert!(token.first_use());
+    assert!(!token.first_use() && !same.first_use());
+}
+
+#[test]
 fn nothing_that_a_machine_writes_grants_anything() {
     let token = Mint::machine()
         .claim("azp", json!("con_acme"))
