@@ -44,6 +44,11 @@ fn authorization() {
 }
 
 #[test]
+fn forwarded() {
+    holds("forwarded");
+}
+
+#[test]
 fn key_set() {
     holds("key_set");
 }

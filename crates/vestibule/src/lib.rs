@@ -62,6 +62,10 @@ mod flights;
 mod revocation;
 pub mod settings;
 
+// For `vestibule-properties`: not for applications.
+#[doc(hidden)]
+pub use self::admission::source_address;
+
 pub use self::{
     authenticator::Authenticator,
     bearer::BearerToken,

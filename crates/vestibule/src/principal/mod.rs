@@ -304,3 +304,21 @@ impl Serialize for Principal {
         body.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::PrincipalKind;
+
+    /// In logs, headers and JSON alike.
+    #[test]
+    fn kinds_have_names() {
+        for (kind, name) in [
+            (PrincipalKind::User, "user"),
+            (PrincipalKind::Machine, "machine"),
+        ] {
+            assert_eq!(kind.as_str(), name);
+            assert_eq!(kind.to_string(), name);
+            assert_eq!(serde_json::to_value(kind).unwrap(), name);
+        }
+    }
+}

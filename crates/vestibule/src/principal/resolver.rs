@@ -212,3 +212,23 @@ impl FirstVisits {
         turn
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_visits_of_one_person_take_turns() {
+        let visits = FirstVisits::default();
+        let (ada, again) = (visits.turn("user_ada"), visits.turn("user_ada"));
+        let bo = visits.turn("user_bo");
+        assert!(Arc::ptr_eq(&ada, &again), "two at once");
+        assert!(!Arc::ptr_eq(&ada, &bo), "one waits for another");
+        drop((again, bo));
+        // Who is in it stays; who has left is not kept.
+        let cy = visits.turn("user_cy");
+        assert!(Arc::ptr_eq(&ada, &visits.turn("user_ada")));
+        assert!(!Arc::ptr_eq(&ada, &cy));
+        assert_eq!(visits.turns.lock().unwrap().len(), 2);
+    }
+}

@@ -105,8 +105,6 @@ impl Claims {
     /// The values of the claim that names the tenant; none where it is missing.
     pub(super) fn tenants(&self) -> Result<Option<Vec<&str>>, Reason> {
         texts(match &*self.tenant_claim {
-            "iss" => &self.iss,
-            "sub" => &self.sub,
             "aud" => &self.aud,
             "client_id" => &self.client_id,
             "azp" => &self.azp,
