@@ -87,8 +87,8 @@ async fn of_a_user() {
     let reasons = found(async || {
         let page = alan.get("/activity").await.ok();
         let items = page["items"].as_array().unwrap().clone();
-        let reasons = items.iter().map(|item| item["reason"].clone());
-        reasons.filter(|reason| *reason == "revoked").next()
+        let mut reasons = items.iter().map(|item| item["reason"].clone());
+        reasons.find(|reason| *reason == "revoked")
     })
     .await;
     assert_eq!(reasons, "revoked");
