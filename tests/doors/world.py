@@ -48,8 +48,8 @@ class World:
         }
         self.rules = rules
         for name, tenant, client in (("Acme", "tenant_acme", "sc_robot01"), ("Globex", "tenant_globex", "sc_robot02")):
-            account = self._command("account", "create", "--name", name, "--tenant", tenant)["id"]
-            self._command("client", "add", "--client-id", client, "--account", account, "--name", f"{name}'s robot")
+            account = self.command("account", "create", "--name", name, "--tenant", tenant)["id"]
+            self.command("client", "add", "--client-id", client, "--account", account, "--name", f"{name}'s robot")
         self.start()
         self.ada, self.robot = self.user("user_ada"), self.client("sc_robot01")
         answer = self.ask("GET", "/", "app.example", [("Authorization", f"Bearer {self.ada}")])
@@ -64,7 +64,7 @@ class World:
         atexit.register(process.kill)
         return process
 
-    def _command(self, *arguments):
+    def command(self, *arguments):
         command = [self.binaries / "vestibule", *arguments, "--json"]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
         if done.returncode != 0:

@@ -4,7 +4,8 @@
 //! bytes, and panics where a property does not hold. `fuzz/` calls them with what libFuzzer makes
 //! up; `tests/corpus.rs` calls them with what it found before, in every run of the tests.
 //!
-//! They use the public interface alone, so nothing had to be opened for them. What a property
+//! They use the public interface, and two functions that only the documentation leaves out: the
+//! public API without a listener, and whom a request is counted against. What a property
 //! expects is worked out here a second time, from the contract and the RFCs and not from the code:
 //! where both differ, one of them is wrong.
 
@@ -16,16 +17,19 @@
     reason = "a property that does not hold is a panic: that is what the fuzzer looks for"
 )]
 
+mod assertion;
 mod authorization;
+mod forwarded;
 mod key_set;
 mod request;
 mod settings;
 mod token;
 mod tree;
+mod world;
 
 pub use self::{
-    authorization::authorization, key_set::key_set, request::request, settings::settings,
-    token::token,
+    assertion::assertion, authorization::authorization, forwarded::forwarded, key_set::key_set,
+    request::request, settings::settings, token::token,
 };
 
 /// A property, by the name of its fuzz target and of the directory of its corpus.
@@ -33,7 +37,9 @@ pub type Property = (&'static str, fn(&[u8]));
 
 /// All of them.
 pub const PROPERTIES: &[Property] = &[
+    ("assertion", assertion),
     ("authorization", authorization),
+    ("forwarded", forwarded),
     ("key_set", key_set),
     ("request", request),
     ("settings", settings),

@@ -1,14 +1,12 @@
 //! A whole request, given to the real listeners.
 
-mod world;
-
-use self::world::{WORLD, exchange};
+use crate::world::{RUNTIME, WORLD, exchange};
 
 /// Answers of these need no caller.
 const OPEN: &[&str] = &["/healthz", "/readyz", "/openapi.json"];
 
 /// The headers that stand for the caller.
-const IDENTITY: &[&str] = &[
+pub(crate) const IDENTITY: &[&str] = &[
     "x-vestibule-kind",
     "x-vestibule-user-id",
     "x-vestibule-authress-user-id",
@@ -35,7 +33,7 @@ pub fn request(bytes: &[u8]) {
     };
     let world = &*WORLD;
     let address = if admin { world.admin } else { world.public };
-    let answer = world.runtime.block_on(exchange(address, &head.written()));
+    let answer = RUNTIME.block_on(exchange(address, &head.written()));
     let Some(answer) = Answer::read(&answer) else {
         panic!("no answer: {:?}", String::from_utf8_lossy(&answer));
     };

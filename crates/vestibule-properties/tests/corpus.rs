@@ -34,8 +34,18 @@ fn holds(name: &str) {
 }
 
 #[test]
+fn assertion() {
+    holds("assertion");
+}
+
+#[test]
 fn authorization() {
     holds("authorization");
+}
+
+#[test]
+fn forwarded() {
+    holds("forwarded");
 }
 
 #[test]

@@ -8,7 +8,6 @@
 //! | `routes` | the public API, one endpoint a file |
 //! | `admin` | the admin listener |
 //! | `gateway` | the request that a proxy asks about, and the rule that it meets |
-//! | `assertion` | who calls, signed for the application |
 //! | `grpc` | the same answers for Envoy, over gRPC |
 //! | [`telemetry`] | logs, one line per request, metrics |
 //!
@@ -16,7 +15,6 @@
 //! here decides who may come in: that is `vestibule`'s.
 
 mod admin;
-mod assertion;
 pub mod cli;
 mod gateway;
 mod grpc;

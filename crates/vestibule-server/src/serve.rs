@@ -15,11 +15,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tower::Service as _;
-use vestibule::Vestibule;
+use vestibule::{Vestibule, assertion::AssertionSigner, clock::SystemClock};
 
 use crate::{
     admin::{self, OwnAddress},
-    assertion::Assertions,
     grpc,
     routes::{self, Gateway},
     settings::ServerSettings,
@@ -141,15 +140,7 @@ impl Server {
                 "metrics can be read from other machines: VESTIBULE_ADMIN_LISTEN is not a loopback address"
             );
         }
-        let public = routes::router(
-            self.vestibule.clone(),
-            self.settings.access_log,
-            Gateway {
-                rules: self.settings.rules,
-                assertions: self.settings.assertions.map(Assertions::new),
-                trusted_proxies: self.settings.trusted_proxies.clone(),
-            },
-        );
+        let public = public_api(self.settings.clone(), self.vestibule.clone());
         let admin = admin::router(
             self.vestibule.clone(),
             self.metrics.clone(),
@@ -181,6 +172,21 @@ impl Server {
         }
         drop(upkeep);
     }
+}
+
+/// The public API without a listener, for whoever brings the requests himself. Who sent one is its
+/// extension [`ConnectInfo`].
+#[doc(hidden)]
+pub fn public_api(settings: ServerSettings, vestibule: Vestibule) -> Router {
+    let gateway = Gateway {
+        rules: settings.rules,
+        assertions: settings
+            .assertions
+            .map(|settings| AssertionSigner::new(settings, Arc::new(SystemClock))),
+        trusted_proxies: settings.trusted_proxies,
+        decision_max_age: settings.decision_max_age,
+    };
+    routes::router(vestibule, settings.access_log, gateway)
 }
 
 /// Ends when the process is told to stop: SIGTERM or SIGINT (Ctrl-C).

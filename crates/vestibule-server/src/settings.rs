@@ -4,14 +4,15 @@ use std::{io::IsTerminal as _, net::SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 use vestibule::{
+    assertion::SigningSettings,
     provider::access_key::AccessKey,
     settings::{
-        AdmissionSettings, DatabaseSettings, Network, ProviderSettings, Secret, Settings,
-        SettingsError, SettingsReader,
+        AcceptedAssertions, AdmissionSettings, DatabaseSettings, Network, ProviderSettings, Secret,
+        Settings, SettingsError, SettingsReader,
     },
 };
 
-use crate::{assertion::AssertionSettings, gateway::rules::Rules};
+use crate::gateway::{self, rules::Rules};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_ADMIN_TOKEN: usize = 16;
@@ -34,7 +35,10 @@ pub struct ServerSettings {
     /// `[[rules]]` of the file: what `/v1/authorize` demands of whom.
     pub(crate) rules: Rules,
     /// `VESTIBULE_ASSERTION_…`: whom assertions are for; none where they are off.
-    pub(crate) assertions: Option<AssertionSettings>,
+    pub(crate) assertions: Option<SigningSettings>,
+    /// `VESTIBULE_DECISION_MAX_AGE`: how many seconds a proxy may remember that a request may go
+    /// on; 0: not at all.
+    pub decision_max_age: u32,
     /// `VESTIBULE_TRUSTED_PROXIES`, which the library reads: whose word about a request counts.
     pub(crate) trusted_proxies: Vec<Network>,
 }
@@ -89,6 +93,8 @@ impl ServeSettings {
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
         let admission = AdmissionSettings::read(&mut reader);
+        // For applications, which may share the file: what is wrong with it is said here too.
+        let _ = AcceptedAssertions::read(&mut reader, provider.as_ref());
         let access_key = provider.as_ref().map(|provider| &provider.access_key);
         let server = ServerSettings::read(&mut reader, access_key);
         let log = LogSettings::read(&mut reader, "info");
@@ -103,6 +109,8 @@ impl ServeSettings {
                         provider,
                         database,
                         admission,
+                        // Whoever asks this server brings a token; what it signs is for others.
+                        assertions: None,
                     },
                     server,
                     log,
@@ -151,10 +159,12 @@ impl ServerSettings {
         let admin_hosts = admin_hosts(reader);
         let admin_token = admin_token(reader);
         let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
-        let assertions = AssertionSettings::read(reader, access_key);
+        let assertions = SigningSettings::read(reader, access_key);
         let audiences = assertions.as_ref().and_then(Option::as_ref);
-        let audiences = audiences.map_or(&[][..], |settings| &settings.audiences);
+        let audiences = audiences.map_or(&[][..], SigningSettings::audiences);
         let rules = rules(reader, audiences);
+        let most = gateway::caching::MOST;
+        let decision_max_age = reader.count("VESTIBULE_DECISION_MAX_AGE", 0, 0, most);
         Some(Self {
             listen: listen?,
             grpc_listen: grpc_listen?,
@@ -164,6 +174,7 @@ impl ServerSettings {
             access_log: access_log?,
             rules: rules?,
             assertions: assertions?,
+            decision_max_age: decision_max_age?,
             trusted_proxies: Vec::new(),
         })
     }
@@ -315,6 +326,7 @@ mod tests {
         assert!(settings.admin_hosts.is_empty());
         assert!(settings.admin_token.is_none());
         assert_eq!(settings.access_log, AccessLog::Refusals);
+        assert_eq!(settings.decision_max_age, 0);
     }
 
     #[test]
@@ -343,6 +355,7 @@ mod tests {
             ("VESTIBULE_ADMIN_TOKEN", "0123456789abcde"),
             ("VESTIBULE_ACCESS_LOG", "1.5"),
             ("VESTIBULE_GRPC_LISTEN", "grpc"),
+            ("VESTIBULE_DECISION_MAX_AGE", "6"),
         ])
         .unwrap_err();
         assert_eq!(
@@ -355,6 +368,7 @@ mod tests {
                 "VESTIBULE_ADMIN_HOSTS",
                 "VESTIBULE_ADMIN_TOKEN",
                 "VESTIBULE_ACCESS_LOG",
+                "VESTIBULE_DECISION_MAX_AGE",
             ]
         );
         for share in ["NaN", "-0.1", "some", "inf"] {

@@ -6,11 +6,13 @@ use http::HeaderMap;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, Source},
+    assertion::{AssertionToken, CachedAssertions},
     bearer::BearerToken,
+    credential::Credential,
     error::{Reason, Refusal, RefusedCaller},
     http::RequestId,
-    principal::{Principal, PrincipalKind, Resolver},
+    principal::{Principal, PrincipalKind, Proven, Resolver, Standing},
     tenancy::activity::{ActivityEvent, ActivityKind, ActivityLog},
     token::{CacheOutcome, CachedVerifier, TokenClass, TokenDigest, VerifiedToken},
 };
@@ -19,10 +21,19 @@ use crate::{
 #[derive(Debug)]
 pub struct Authenticator {
     verifier: CachedVerifier,
+    /// None: assertions are not looked at.
+    assertions: Option<CachedAssertions>,
     admission: Arc<Admission>,
     resolver: Arc<Resolver>,
     activity: ActivityLog,
     measures: Measures,
+}
+
+/// What was found out on the way, for the metrics.
+struct Seen {
+    /// None before the signature is proven: nobody knows what it would have been.
+    kind: Option<PrincipalKind>,
+    outcome: CacheOutcome,
 }
 
 /// Handles of the metrics that a success touches; looked up once.
@@ -37,12 +48,14 @@ struct Measures {
 impl Authenticator {
     pub(crate) fn new(
         verifier: CachedVerifier,
+        assertions: Option<CachedAssertions>,
         admission: Arc<Admission>,
         resolver: Arc<Resolver>,
         activity: ActivityLog,
     ) -> Self {
         Self {
             verifier,
+            assertions,
             admission,
             resolver,
             activity,
@@ -50,12 +63,14 @@ impl Authenticator {
         }
     }
 
-    /// From the request's headers to its principal.
+    /// From the request's headers to its principal: by its bearer token or, where they are
+    /// accepted ([`AcceptedAssertions`](crate::settings::AcceptedAssertions)), by the assertion of
+    /// a proxy; never by both.
     ///
     /// # Errors
     ///
     /// A [`Refusal`]; its reason is [`Reason::MissingToken`] only where there was no
-    /// `Authorization` header at all. Answer it with [`Problem`](crate::http::Problem).
+    /// `Authorization` header at all, and no assertion. Answer it with [`Problem`](crate::http::Problem).
     pub async fn validate_token(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
         self.authenticate(headers, None, RequestId::generate).await
     }
@@ -111,31 +126,74 @@ impl Authenticator {
         request_id: impl Fn() -> RequestId,
     ) -> Result<Principal, Refusal> {
         let started = Instant::now();
-        let mut class = None;
-        let mut outcome = CacheOutcome::Miss;
-        let result = async {
-            let bearer = BearerToken::from_headers(headers)?.ok_or(Reason::MissingToken)?;
-            let source = self.admission.source(peer, headers);
-            let verification = self.verifier.verify_from(&bearer, source).await?;
-            outcome = verification.outcome;
-            let token = verification.token;
-            class = Some(token.class());
-            let principal = match token.class() {
-                TokenClass::User => self.validate_user_token(&token).await?,
-                TokenClass::Machine => self.validate_machine_token(&token).await?,
-            };
-            if token.first_use() {
-                self.activity
-                    .record(sign_in(&principal, &verification.digest, request_id()));
+        let mut seen = Seen::default();
+        let source = self.admission.source(peer, headers);
+        let result = match Credential::from_headers(headers, self.assertions.is_some()) {
+            Ok(Credential::Bearer(token)) => {
+                self.by_bearer(token, source, &request_id, &mut seen).await
             }
-            Ok(principal)
-        }
-        .await;
-        self.measures.record(&result, class, outcome, started);
+            Ok(Credential::Assertion(token)) => self.by_assertion(token, source, &mut seen).await,
+            Err(reason) => Err(reason.into()),
+        };
+        self.measures.record(&result, &seen, started);
         if let Err(refusal) = &result {
             self.note_refusal(refusal, request_id);
         }
         result
+    }
+
+    /// What a request of this principal would meet now, but for the time. Where `whole`, the
+    /// provider's facts are looked at too: the token's key and, for a person, the user.
+    ///
+    /// What is asked of each request and can change while a token lives belongs here as well.
+    pub(crate) async fn standing(
+        &self,
+        principal: &Principal,
+        whole: bool,
+    ) -> Result<Standing, Refusal> {
+        if let Proven::Token(token) = principal.proven() {
+            self.verifier.require_uncut(token)?;
+            if whole {
+                self.verifier.require_key(token).await?;
+            }
+        }
+        self.resolver.standing(principal, whole).await
+    }
+
+    async fn by_bearer(
+        &self,
+        token: BearerToken<'_>,
+        source: Option<Source>,
+        request_id: impl Fn() -> RequestId,
+        seen: &mut Seen,
+    ) -> Result<Principal, Refusal> {
+        let verification = self.verifier.verify_from(&token, source).await?;
+        let token = verification.token;
+        seen.outcome = verification.outcome;
+        seen.kind = Some(match token.class() {
+            TokenClass::User => PrincipalKind::User,
+            TokenClass::Machine => PrincipalKind::Machine,
+        });
+        let principal = self.resolver.principal(&token).await?;
+        if token.first_use() {
+            self.activity
+                .record(sign_in(&principal, &verification.digest, request_id()));
+        }
+        Ok(principal)
+    }
+
+    /// No sign-in is noted: the server that made the assertion has noted the token's.
+    async fn by_assertion(
+        &self,
+        token: AssertionToken<'_>,
+        source: Option<Source>,
+        seen: &mut Seen,
+    ) -> Result<Principal, Refusal> {
+        let verifier = self.assertions.as_ref().ok_or(Reason::Internal)?;
+        let (assertion, outcome) = verifier.verify_from(token, source).await?;
+        seen.outcome = outcome;
+        seen.kind = Some(assertion.facts().kind);
+        self.resolver.asserted(&assertion).await
     }
 
     /// Sets the gauges to what is true now.
@@ -170,6 +228,15 @@ fn refused(caller: &RefusedCaller, reason: Reason, request_id: RequestId) -> Act
     event
 }
 
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            outcome: CacheOutcome::Miss,
+        }
+    }
+}
+
 impl Measures {
     fn new() -> Self {
         let accepted = |kind: PrincipalKind| {
@@ -184,31 +251,20 @@ impl Measures {
         }
     }
 
-    fn record(
-        &self,
-        result: &Result<Principal, Refusal>,
-        class: Option<TokenClass>,
-        outcome: CacheOutcome,
-        started: Instant,
-    ) {
+    fn record(&self, result: &Result<Principal, Refusal>, seen: &Seen, started: Instant) {
         match result {
             Ok(principal) => match principal.kind() {
                 PrincipalKind::User => self.accepted_user.increment(1),
                 PrincipalKind::Machine => self.accepted_machine.increment(1),
             },
             Err(refusal) => {
-                // Before the signature is proven nobody knows what it would have been.
-                let kind = match class {
-                    Some(TokenClass::User) => PrincipalKind::User.as_str(),
-                    Some(TokenClass::Machine) => PrincipalKind::Machine.as_str(),
-                    None => "unknown",
-                };
+                let kind = seen.kind.map_or("unknown", PrincipalKind::as_str);
                 counter!("vestibule_authentications_total",
                     "outcome" => "refused", "kind" => kind, "reason" => refusal.reason.as_str())
                 .increment(1);
             }
         }
-        match outcome {
+        match seen.outcome {
             CacheOutcome::Hit => self.hit.record(started.elapsed()),
             CacheOutcome::Miss => self.miss.record(started.elapsed()),
         }

@@ -69,6 +69,18 @@ impl Timestamp {
     }
 }
 
+/// Reads RFC 3339.
+impl std::str::FromStr for Timestamp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment: jiff::Timestamp = text
+            .parse()
+            .map_err(|_| "must be a time such as 2026-11-23T10:00:00Z".to_owned())?;
+        Ok(Self(moment.as_millisecond()))
+    }
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Self;
 

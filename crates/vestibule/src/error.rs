@@ -53,7 +53,7 @@ listed! {
         MethodNotAllowed = "method_not_allowed", "The path does not know this method";
         RequestTooLarge = "request_too_large", "The request is too large";
         MissingToken = "missing_token", "The request carries no bearer token";
-        MalformedAuthorization = "malformed_authorization", "The Authorization header is not one bearer token";
+        MalformedAuthorization = "malformed_authorization", "The request does not carry one credential of the right form";
         InvalidToken = "invalid_token", "The token is not acceptable";
         TokenExpired = "token_expired", "The token has expired";
         UnknownUser = "unknown_user", "The user is not known";
@@ -172,7 +172,9 @@ listed! {
     Reason {
         MissingToken = "missing_token", "the request has no Authorization header";
         MalformedAuthorization = "malformed_authorization", "the Authorization header is not exactly one bearer token";
-        TokenTooLong = "token_too_long", "the token is longer than 8,192 bytes";
+        TwoCredentials = "two_credentials", "the request has an Authorization header and an assertion (see VESTIBULE_ACCEPT_ASSERTIONS): the proxy must take the first away";
+        MalformedAssertion = "malformed_assertion", "the X-Vestibule-Assertion header is there twice, or holds bytes that no assertion has";
+        TokenTooLong = "token_too_long", "the token or assertion is longer than 8,192 bytes";
         NotThreeParts = "not_three_parts", "the token is not three parts separated by dots";
         BadBase64 = "bad_base64", "a part of the token is not canonical base64url without padding";
         BadJson = "bad_json", "the header or the claims are not a JSON object of the expected form";
@@ -199,15 +201,16 @@ listed! {
         NotYetValid = "not_yet_valid", "the token is not valid yet, or was issued in the future";
         LifetimeTooLong = "lifetime_too_long", "the token lives longer than TOKEN_MAX_LIFETIME";
         Expired = "expired", "the token has expired";
+        Revoked = "revoked", "the token was cut off: itself, its key, or everything issued to its caller until a moment (see `vestibule revoke`)";
         ProviderUnavailable = "provider_unavailable", "the identity provider could not be asked and nothing usable is kept";
-        UnknownUser = "unknown_user", "the identity provider does not know the user";
+        UnknownUser = "unknown_user", "the identity provider does not know the user, or the directory does not know an asserted one";
         ProvisioningOff = "provisioning_off", "the user is not known here and USER_PROVISIONING is off";
         NoTenant = "no_tenant", "the token names no tenant";
         SeveralTenants = "several_tenants", "the token of a new user names several tenants";
         UnknownTenant = "unknown_tenant", "the identity provider does not know the tenant";
         ConnectionMismatch = "connection_mismatch", "the user did not sign in through the tenant's own connection";
         UnknownAccount = "unknown_account", "no account belongs to the tenant";
-        UnknownClient = "unknown_client", "the service client of a verified token is gone";
+        UnknownClient = "unknown_client", "the service client of a verified token or assertion is gone";
         TenantMismatch = "tenant_mismatch", "the token's tenants do not include that of the user's account";
         UserSuspended = "user_suspended", "the user is suspended";
         AccountSuspended = "account_suspended", "the account is suspended";
@@ -231,7 +234,9 @@ impl Reason {
     pub const fn code(self) -> Code {
         match self {
             Self::MissingToken => Code::MissingToken,
-            Self::MalformedAuthorization => Code::MalformedAuthorization,
+            Self::MalformedAuthorization | Self::TwoCredentials | Self::MalformedAssertion => {
+                Code::MalformedAuthorization
+            }
             Self::TokenTooLong
             | Self::NotThreeParts
             | Self::BadBase64
@@ -257,7 +262,8 @@ impl Reason {
             | Self::OwnClient
             | Self::UnregisteredClient
             | Self::NotYetValid
-            | Self::LifetimeTooLong => Code::InvalidToken,
+            | Self::LifetimeTooLong
+            | Self::Revoked => Code::InvalidToken,
             Self::Expired => Code::TokenExpired,
             Self::ProviderUnavailable => Code::ProviderUnavailable,
             Self::UnknownUser | Self::ProvisioningOff => Code::UnknownUser,
@@ -283,7 +289,10 @@ impl Reason {
 
     /// Whether the request carried a bearer token: what [`Code::challenge`] asks.
     pub const fn token_sent(self) -> bool {
-        !matches!(self, Self::MissingToken | Self::MalformedAuthorization)
+        !matches!(
+            self.code(),
+            Code::MissingToken | Code::MalformedAuthorization
+        )
     }
 }
 

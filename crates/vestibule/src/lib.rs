@@ -39,7 +39,9 @@
 //! `examples/notes` in the repository is a whole one; the README tells how to run the server.
 
 mod admission;
+pub mod assertion;
 pub mod bearer;
+mod credential;
 pub mod token;
 
 pub mod principal;
@@ -48,6 +50,7 @@ pub mod store;
 pub mod tenancy;
 
 pub mod http;
+mod lease;
 pub mod provider;
 
 mod authenticator;
@@ -56,7 +59,12 @@ mod vestibule;
 pub mod clock;
 pub mod error;
 mod flights;
+mod revocation;
 pub mod settings;
+
+// For `vestibule-properties`: not for applications.
+#[doc(hidden)]
+pub use self::admission::source_address;
 
 pub use self::{
     authenticator::Authenticator,
@@ -64,6 +72,7 @@ pub use self::{
     clock::{Clock, Timestamp},
     error::{Code, Reason, Refusal},
     http::{Machine, Problem, Repository, Service, User, VestibuleLayer},
+    lease::{Ended, Lease},
     principal::{Principal, PrincipalKind, UserWithAccount},
     provider::Authress,
     settings::Settings,

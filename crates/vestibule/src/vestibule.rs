@@ -3,18 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::migrate::Migrator;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::{
     admission::Admission,
+    assertion::{AssertionVerifier, CachedAssertions},
     authenticator::Authenticator,
-    clock::{SharedClock, SystemClock},
+    clock::{SharedClock, SystemClock, Timestamp},
     error::{OutageStatus, Reason, Refusal},
     http::VestibuleLayer,
+    lease::{Lease, Leases},
     principal::{LocalFacts, PROVIDER, Principal, Resolver},
     provider::{Authress, AuthressApi, KeySets, PermissionCache, TenantCache, UserCache},
-    settings::{DatabaseSettings, Settings, SettingsError},
+    revocation::Revocations,
+    settings::{AcceptedAssertions, DatabaseSettings, SettingProblem, Settings, SettingsError},
     store::{AccountUsers, Danger, Directory, Finding, Level, StoreError, WatchGuard},
     tenancy::{
         Migrated, SessionError, SessionScope, SystemAccess, TenantRepository, TenantService,
@@ -40,7 +43,10 @@ struct Inner {
     users: UserCache,
     permissions: PermissionCache,
     outage_status: OutageStatus,
+    token_cache_ttl: Duration,
+    leases: Leases,
     stopped: CancellationToken,
+    _stop_when_dropped: DropGuard,
     changes: WatchGuard,
 }
 
@@ -196,6 +202,23 @@ impl Vestibule {
         self.get_tenant_session(principal).map(S::new)
     }
 
+    /// How long the principal may stay, over a connection that outlives its request. In handlers,
+    /// the extractor [`Lease`] is the same.
+    pub fn lease(&self, principal: &Principal) -> Lease {
+        Lease::new(self, principal)
+    }
+
+    /// Ends all leases, those to come too. Called when the application is told to stop, so that a
+    /// graceful end does not wait for connections that would stay open.
+    pub fn end_leases(&self) {
+        self.0.leases.stop();
+    }
+
+    /// How many leases are held now.
+    pub fn open_leases(&self) -> usize {
+        self.0.leases.open()
+    }
+
     /// A session for a job that runs without a request. Ended by [`TenantSession::commit`].
     ///
     /// The account's activity shows `reason` before the session opens.
@@ -268,6 +291,7 @@ impl Vestibule {
     /// Stops background work and writes what is still to be kept. Sessions in use end first.
     pub async fn shutdown(&self) {
         self.0.stopped.cancel();
+        self.0.leases.stop();
         self.0.activity.flush().await;
         self.0.keys.flush().await;
         self.0.users.flush().await;
@@ -284,6 +308,23 @@ impl Vestibule {
         SessionScope::new(&self.0.spaces)
     }
 
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.0.leases
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Whether nothing that is remembered of the directory may be believed any more.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.0.directory.is_stale()
+    }
+
+    pub(crate) fn token_cache_ttl(&self) -> Duration {
+        self.0.token_cache_ttl
+    }
+
     pub(crate) fn outage_status(&self) -> OutageStatus {
         self.0.outage_status
     }
@@ -294,6 +335,26 @@ impl VestibuleBuilder {
     #[must_use]
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Accepts the assertion that `vestibule` signs for the application `audience`, in place of a
+    /// bearer token: for an application behind a proxy that asks `vestibule` about each request.
+    /// As `VESTIBULE_ACCEPT_ASSERTIONS`; `issuer` is the server's `VESTIBULE_ASSERTION_ISSUER`.
+    ///
+    /// Server and application need the same `AUTHRESS_ACCESS_KEY`, which the keys come from, and
+    /// the same database, which knows the callers. The proxy must take the `Authorization` header
+    /// away: a request with both is refused.
+    #[must_use]
+    pub fn accept_assertions(
+        mut self,
+        audience: impl Into<Arc<str>>,
+        issuer: impl Into<Arc<str>>,
+    ) -> Self {
+        self.settings.assertions = Some(AcceptedAssertions {
+            audience: audience.into(),
+            issuer: issuer.into(),
+        });
         self
     }
 
@@ -332,7 +393,20 @@ impl VestibuleBuilder {
             provider: settings,
             database,
             admission,
+            assertions,
         } = settings;
+        let problem = assertions
+            .as_ref()
+            .and_then(|it| it.problem(&settings.issuers));
+        if let Some(problem) = problem {
+            return Err(SettingsError {
+                problems: vec![SettingProblem {
+                    name: "VESTIBULE_ACCEPT_ASSERTIONS".to_owned(),
+                    problem,
+                }],
+            }
+            .into());
+        }
         let admission = Arc::new(Admission::new(&admission));
         // Before anything is made: it may find a setting that cannot be used.
         let api = Arc::new(AuthressApi::new(&settings, Arc::clone(&clock))?);
@@ -372,34 +446,58 @@ impl VestibuleBuilder {
             Arc::clone(&keys) as _,
             Arc::clone(&local) as _,
         );
+        let revocations = Arc::new(Revocations::default());
         let verifier = CachedVerifier::behind(
             Arc::clone(&admission),
+            Arc::clone(&revocations),
             verifier,
             settings.token_cache_size,
             settings.token_cache_ttl,
             Arc::clone(&clock),
         );
+        let assertions = assertions.map(|accepted| {
+            let (admission, clock) = (Arc::clone(&admission), Arc::clone(&clock));
+            let verifier = AssertionVerifier::new(accepted, &settings);
+            CachedAssertions::new(verifier, settings.token_cache_size, admission, clock)
+        });
         let resolver = Arc::new(Resolver::new(
             &settings,
             directory.clone(),
             local,
             users.clone(),
             tenants,
+            Arc::clone(&revocations),
             Arc::clone(&clock),
         ));
+        let leases = Leases::new();
         let changes = {
             let (resolver, spaces) = (Arc::clone(&resolver), spaces.clone());
+            let revocations = Arc::clone(&revocations);
+            let leases = leases.clone();
             directory
                 .watch(move |change| {
+                    revocations.on_change(change);
                     resolver.on_change(change);
                     spaces.on_change(change);
+                    // Last: whoever is woken finds what was remembered forgotten.
+                    leases.on_change(change);
                 })
                 .await?
         };
+        // After the watch began: nothing is missed in between.
+        revocations.load(&directory).await?;
+        let stopped = CancellationToken::new();
+        tokio::spawn(revocations.keep_complete(
+            directory.clone(),
+            Arc::clone(&clock),
+            settings.token_max_lifetime + 2 * settings.token_leeway,
+            stopped.child_token(),
+        ));
         keys.warm_up().await;
         Ok(Vestibule(Arc::new(Inner {
             authenticator: Authenticator::new(
                 verifier.clone(),
+                assertions,
                 admission,
                 resolver,
                 activity.clone(),
@@ -414,7 +512,10 @@ impl VestibuleBuilder {
             users,
             permissions,
             outage_status: settings.outage_status,
-            stopped: CancellationToken::new(),
+            token_cache_ttl: settings.token_cache_ttl,
+            leases,
+            _stop_when_dropped: stopped.clone().drop_guard(),
+            stopped,
             changes,
         })))
     }

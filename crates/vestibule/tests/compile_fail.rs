@@ -25,8 +25,11 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use vestibule::{
-    BearerToken, Principal, SystemAccess, TenantSession, VerifiedToken,
-    provider::access_key::AccessKey, settings::Secret, tenancy::SessionQuery,
+    BearerToken, Lease, Principal, SystemAccess, TenantSession, VerifiedToken,
+    assertion::{AssertionToken, VerifiedAssertion},
+    provider::access_key::AccessKey,
+    settings::Secret,
+    tenancy::SessionQuery,
 };
 
 /// Line and code of an error.
@@ -55,7 +58,10 @@ implements_none!(BearerToken<'static>: fmt::Display, Serialize, DeserializeOwned
 implements_none!(AccessKey: fmt::Display, Serialize, DeserializeOwned);
 implements_none!(Secret: fmt::Display, Serialize, DeserializeOwned);
 implements_none!(VerifiedToken: Default, Serialize, DeserializeOwned, From<String>, From<Value>);
+implements_none!(AssertionToken<'static>: fmt::Display, Serialize, DeserializeOwned);
+implements_none!(VerifiedAssertion: Default, Serialize, DeserializeOwned, From<String>, From<Value>);
 implements_none!(Principal: Default, DeserializeOwned, From<VerifiedToken>, From<Value>);
+implements_none!(Lease: Clone, Default, From<Principal>, DeserializeOwned);
 implements_none!(SystemAccess: Clone, Copy, Default, Serialize, DeserializeOwned, From<()>);
 // A session gives away neither its transaction nor its connection.
 implements_none!(

@@ -227,7 +227,7 @@ pub(super) async fn all_clients(directory: &Directory) -> Result<Vec<ServiceClie
 }
 
 /// The client with this id, ours or Authress'.
-async fn found(directory: &Directory, id: &str) -> Result<ServiceClient, Failure> {
+pub(super) async fn found(directory: &Directory, id: &str) -> Result<ServiceClient, Failure> {
     check_id(id)?;
     if let Some((client, _)) = directory.find_client(id).await? {
         return Ok(client);

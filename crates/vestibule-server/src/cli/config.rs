@@ -66,7 +66,9 @@ fn rule_of(rules: &Rules, method: &str, url: &str) -> Result<Answer, Failure> {
         ))
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(not_an_address)?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // No client sends a fragment.
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (host, target) = rest.split_at(end);
     if !matches!(scheme, "http" | "https") || host.is_empty() {
         return Err(not_an_address());

@@ -10,6 +10,7 @@ mod config;
 mod doctor;
 mod migrate;
 mod output;
+mod revoke;
 mod token;
 mod user;
 
@@ -68,8 +69,8 @@ enum Command {
     /// Users: people
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Cut off tokens (not in this version)
-    Revoke(NotYet),
+    /// Cut off a token, a user, an account, an issuer, or a service client's key: now, on every server
+    Revoke(revoke::RevokeArgs),
     /// Tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -124,13 +125,6 @@ impl ValueEnum for Danger {
     }
 }
 
-/// The arguments of a command that a later version has.
-#[derive(Debug, Args)]
-pub(crate) struct NotYet {
-    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    _arguments: Vec<OsString>,
-}
-
 /// Reads the command line, does what it asks, and prints the answer.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let CommandLine { global, command } = match CommandLine::try_parse_from(arguments) {
@@ -167,7 +161,7 @@ async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failur
         Command::Account(command) => account::run(global, command).await.map(Some),
         Command::Client(command) => client::run(global, command).await.map(Some),
         Command::User(command) => user::run(global, command).await.map(Some),
-        Command::Revoke(_) => Err(not_yet("revoke")),
+        Command::Revoke(arguments) => revoke::run(global, arguments).await.map(Some),
         Command::Token(command) => token::run(global, command).await.map(Some),
         Command::Config(command) => config::run(global, &command).map(Some),
         Command::Doctor(arguments) => doctor::run(global, &arguments).await.map(Some),
@@ -260,12 +254,6 @@ fn clock() -> vestibule::clock::SharedClock {
     std::sync::Arc::new(vestibule::clock::SystemClock)
 }
 
-fn not_yet(command: &str) -> Failure {
-    Failure::Failed(format!(
-        "`{command}` is not in this version of vestibule; nothing was changed"
-    ))
-}
-
 /// All pages of a list.
 async fn all_pages<T, F>(mut page: impl FnMut(Page) -> F) -> Result<Vec<T>, StoreError>
 where
@@ -333,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_of_a_later_version_takes_anything() {
+    fn revoke_names_one_thing() {
         for line in [
             &[
                 "vestibule",
@@ -343,9 +331,34 @@ mod tests {
                 "--kid",
                 "k1",
             ][..],
-            &["vestibule", "revoke"],
+            &["vestibule", "revoke", "--token"],
+            &["vestibule", "revoke", "--list", "--json"],
+            &[
+                "vestibule",
+                "revoke",
+                "--issuer",
+                "https://auth.example.com",
+                "--before",
+                "2026-01-01T00:00:00Z",
+            ],
         ] {
             assert!(CommandLine::try_parse_from(line).is_ok(), "{line:?}");
+        }
+        for line in [
+            &["vestibule", "revoke"][..],
+            &["vestibule", "revoke", "--client", "sc_robot01"],
+            &["vestibule", "revoke", "--kid", "k1"],
+            &["vestibule", "revoke", "--token", "--list"],
+            &[
+                "vestibule",
+                "revoke",
+                "--token",
+                "--before",
+                "2026-01-01T00:00:00Z",
+            ],
+        ] {
+            let refused = CommandLine::try_parse_from(line).unwrap_err();
+            assert_eq!(refused.exit_code(), 2, "{line:?}");
         }
     }
 

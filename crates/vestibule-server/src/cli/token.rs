@@ -90,33 +90,40 @@ pub(crate) async fn run(global: &Global, command: TokenCommand) -> Result<Answer
         logs::start(&log);
     }
     let text = read_token()?;
-    let text = text.trim();
-    let text = match text.get(..7) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => {
-            text.get(7..).unwrap_or_default().trim()
-        }
-        _ => text,
-    };
-    if text.is_empty() {
-        return Err(Failure::Usage(
-            "there is no token on standard input".to_owned(),
-        ));
-    }
+    let text = text.as_str();
     let claimed = Claimed::read(text);
     let (reached, verdict) = decide(settings, text).await?;
     Ok(answer(&claimed, reached, &verdict))
 }
 
-fn read_token() -> Result<String, Failure> {
+/// The token on standard input, without a scheme and white space around it.
+pub(super) fn read_token() -> Result<String, Failure> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
         note("paste the token, then press Enter and Ctrl-D:");
     }
     let mut text = String::new();
-    match stdin.lock().take(MOST_BYTES).read_to_string(&mut text) {
-        Ok(_) => Ok(text),
-        Err(_) => Err(Failure::Failed("standard input is not text".to_owned())),
+    if stdin
+        .lock()
+        .take(MOST_BYTES)
+        .read_to_string(&mut text)
+        .is_err()
+    {
+        return Err(Failure::Failed("standard input is not text".to_owned()));
     }
+    let text = text.trim();
+    let token = match text.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("bearer ") => {
+            text.get(7..).unwrap_or_default().trim()
+        }
+        _ => text,
+    };
+    if token.is_empty() {
+        return Err(Failure::Usage(
+            "there is no token on standard input".to_owned(),
+        ));
+    }
+    Ok(token.to_owned())
 }
 
 /// Asks the library, as for a request, but makes no local user.

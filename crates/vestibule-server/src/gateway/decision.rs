@@ -126,7 +126,7 @@ fn meets(rule: &Rule, principal: &Principal) -> Result<(), Problem> {
 
 fn resource(permission: &Permission, principal: &Principal, original: &OriginalRequest) -> String {
     let account = principal.account();
-    let path = original.target.split(['?', '#']).next().unwrap_or_default();
+    let path = original.target.split('?').next().unwrap_or_default();
     permission
         .resource
         .replace("{account_id}", &account.id.to_string())

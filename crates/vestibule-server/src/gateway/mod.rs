@@ -1,5 +1,6 @@
 //! What the server knows of the request that a proxy asks about.
 
+pub(crate) mod caching;
 mod decision;
 pub(crate) mod original;
 pub(crate) mod path;

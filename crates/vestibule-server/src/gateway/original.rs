@@ -23,6 +23,12 @@ const TARGET: [HeaderName; 2] = [
 ];
 const FORWARDED_HOST: [HeaderName; 1] = [HeaderName::from_static("x-forwarded-host")];
 
+/// Every header that a decision by rules may read of the original request.
+pub(super) fn headers() -> impl Iterator<Item = HeaderName> {
+    let forwarded = METHOD.into_iter().chain(TARGET).chain(FORWARDED_HOST);
+    forwarded.chain([HOST])
+}
+
 /// Where checks are asked; what follows it is the original path.
 const AUTHORIZE: &str = "/v1/authorize";
 

@@ -27,7 +27,7 @@ pub(crate) enum Oddity {
     Semicolon,
     /// `//`: some take it for one `/`.
     DoubledSlash,
-    /// `%25` before two hexadecimal digits: some decode twice.
+    /// Decoded, it has a `%` before two hexadecimal digits: some decode twice.
     EncodedPercent,
 }
 
@@ -53,12 +53,18 @@ pub(crate) enum BadPath {
     /// `.` or `..`, as they are or encoded.
     #[error("has a segment `.` or `..`")]
     DotSegment,
+    /// `#`, which a request never has (RFC 9112 §3.2): some cut the path there.
+    #[error("has a #")]
+    Fragment,
 }
 
 impl RequestPath {
-    /// Reads a request target's path; what follows `?` or `#` does not count.
+    /// Reads a request target's path; what follows `?` does not count.
     pub(crate) fn parse(target: &str) -> Result<Self, BadPath> {
-        let path = target.split(['?', '#']).next().unwrap_or_default();
+        if target.contains('#') {
+            return Err(BadPath::Fragment);
+        }
+        let path = target.split('?').next().unwrap_or_default();
         let path = path.strip_prefix('/').ok_or(BadPath::NoSlash)?;
         let mut oddities = Oddities::default();
         // A backslash may be a separator to somebody: dots between such are segments to him.
@@ -97,7 +103,7 @@ impl RequestPath {
     /// many slashes as one. None where everybody reads it alike.
     ///
     /// # Errors
-    /// A dot segment that only he sees.
+    /// A dot segment or a control character that only he sees.
     pub(crate) fn read_liberally(&self) -> Result<Option<Self>, BadPath> {
         if self.oddities == Oddities::default() {
             return Ok(None);
@@ -105,6 +111,9 @@ impl RequestPath {
         let joined = self.segments.join("/");
         // Whoever decodes twice may also let pass what is no UTF-8.
         let joined = percent_decode_str(&joined).decode_utf8_lossy();
+        if joined.chars().any(char::is_control) {
+            return Err(BadPath::Control);
+        }
         let segments: Vec<_> = joined
             .split(['/', '\\'])
             .map(|segment| segment.split(';').next().unwrap_or_default())
@@ -152,25 +161,21 @@ impl fmt::Display for RequestPath {
 fn read_segment(segment: &str, oddities: &mut Oddities) -> Result<String, BadPath> {
     let mut rest = segment.as_bytes();
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
-        let (code, behind) = match rest.get(at + 1..) {
-            Some([high, low, behind @ ..]) => ([*high, *low], behind),
+        rest = match rest.get(at..) {
+            Some([b'%', high, low, behind @ ..]) if are_digits(*high, *low) => behind,
             _ => return Err(BadPath::BadEncoding),
         };
-        if !code.iter().all(u8::is_ascii_hexdigit) {
-            return Err(BadPath::BadEncoding);
-        }
-        if code == *b"25"
-            && matches!(behind, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
-        {
-            oddities.add(Oddity::EncodedPercent);
-        }
-        rest = behind;
     }
     let decoded = percent_decode_str(segment)
         .decode_utf8()
         .map_err(|_| BadPath::NotUtf8)?;
     if decoded.chars().any(char::is_control) {
         return Err(BadPath::Control);
+    }
+    // Not only behind `%25`: the digits may have been encoded as well.
+    let is_encoding = |three: &[u8]| matches!(three, [b'%', high, low] if are_digits(*high, *low));
+    if decoded.as_bytes().windows(3).any(is_encoding) {
+        oddities.add(Oddity::EncodedPercent);
     }
     // There is no other way for one to be inside a segment.
     if decoded.contains('/') {
@@ -183,6 +188,10 @@ fn read_segment(segment: &str, oddities: &mut Oddities) -> Result<String, BadPat
         oddities.add(Oddity::Semicolon);
     }
     Ok(decoded.into_owned())
+}
+
+fn are_digits(high: u8, low: u8) -> bool {
+    high.is_ascii_hexdigit() && low.is_ascii_hexdigit()
 }
 
 impl Oddity {
@@ -290,6 +299,9 @@ mod tests {
             ("/a//b", &["doubled_slash"]),
             ("/a//", &["doubled_slash"]),
             ("/%252e%252e/a", &["encoded_percent"]),
+            ("/%25%36%31dmin", &["encoded_percent"]),
+            ("/%256%31dmin", &["encoded_percent"]),
+            ("/%25%36x", &[]),
         ] {
             assert_eq!(oddities(target), expected, "{target}");
         }
@@ -319,9 +331,23 @@ mod tests {
             ("/a%2", BadPath::BadEncoding),
             ("/a%zz", BadPath::BadEncoding),
             ("/a%u002e", BadPath::BadEncoding),
+            ("/a#/../b", BadPath::Fragment),
+            ("/a?b#c", BadPath::Fragment),
         ] {
             let found = RequestPath::parse(target).unwrap_err();
             assert_eq!(found, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_most_liberal_sees_is_refused_too() {
+        for (target, expected) in [
+            ("/%252e%252e/a", BadPath::DotSegment),
+            ("/a/%252e;x/b", BadPath::DotSegment),
+            ("/a%2500", BadPath::Control),
+            ("/a%250d%250ab", BadPath::Control),
+        ] {
+            assert_eq!(path(target).read_liberally(), Err(expected), "{target}");
         }
     }
 

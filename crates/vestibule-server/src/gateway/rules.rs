@@ -1,8 +1,8 @@
 //! Which rule a request meets: `[[rules]]` of the settings file.
 //!
 //! Where there are rules, what meets none is refused. The most specific rule applies, whatever the
-//! order in the file: one for this very host before one for its subdomains before one for any;
-//! then the longer path; then one that names the method.
+//! order in the file: one for this very host before one for its subdomains, of these the longer
+//! name, before one for any; then the longer path; then one that names the method.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -65,7 +65,7 @@ pub(crate) struct Permission {
     pub(crate) resource: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
     Any,
     /// Everything below this name, with its leading dot.
@@ -101,6 +101,9 @@ pub(crate) enum Unjudgeable {
     /// The path is none.
     #[error("the path {0}")]
     Path(#[from] BadPath),
+    /// Servers would take different names out of it.
+    #[error("the host is not a name, with or without port")]
+    Host,
     /// Servers disagree about it, and the rule does not allow that.
     #[error("servers read the path differently ({}), and the rule does not allow it", .0.as_str())]
     Odd(Oddity),
@@ -160,7 +163,7 @@ impl Rules {
         target: &str,
     ) -> Result<Option<&Rule>, Unjudgeable> {
         let path = RequestPath::parse(target)?;
-        let host = without_port(host);
+        let host = without_port(host).ok_or(Unjudgeable::Host)?;
         let found = self.most_specific(method, &host, &path);
         let allowed = found.map(|rule| rule.allow).unwrap_or_default();
         if let Some(oddity) = path.oddities().beyond(allowed).next() {
@@ -179,7 +182,11 @@ impl Rules {
         self.0
             .iter()
             .filter(|rule| rule.meets(method, host, path))
-            .max_by_key(|rule| (&rule.host, rule.path.depth(), !rule.methods.is_empty()))
+            .max_by_key(|rule| {
+                let rank = (rule.host.rank(), rule.path.depth(), rule.names(method));
+                // The methods themselves decide between two that only a preflight meets both.
+                (rank, &rule.methods)
+            })
     }
 }
 
@@ -274,6 +281,14 @@ impl Rule {
         method_fits && self.host.meets(host) && path.is_below(&self.path)
     }
 
+    /// How it names the method: as its own, as one of which a preflight asks, or not at all.
+    fn names(&self, method: &str) -> u8 {
+        match self.methods.contains(method) {
+            true => 2,
+            false => u8::from(!self.methods.is_empty()),
+        }
+    }
+
     /// Whether the order in the file would decide between the two.
     fn meets_the_same(&self, other: &Self) -> bool {
         let same_place = self.host == other.host
@@ -360,6 +375,15 @@ impl HostPattern {
         })
     }
 
+    /// How much it says: the whole name most, then the longer end of one.
+    const fn rank(&self) -> usize {
+        match self {
+            Self::Any => 0,
+            Self::Below(end) => end.len(),
+            Self::Exactly(_) => usize::MAX,
+        }
+    }
+
     fn meets(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
@@ -369,13 +393,30 @@ impl HostPattern {
     }
 }
 
-/// The name of a `Host` header, in small letters.
-fn without_port(host: &str) -> String {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
+/// The name of a `Host` header, in small letters; none where it has anything but a name or an
+/// address, and a port (RFC 9110 §7.2). Of `a@b` or `a, b` one server takes the one, another the
+/// other.
+fn without_port(host: &str) -> Option<String> {
+    let (name, port) = match host.rsplit_once(':') {
+        // Within brackets it belongs to the address.
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (host, ""),
     };
-    name.trim_end_matches('.').to_ascii_lowercase()
+    let is_name = match name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(address) => address
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')),
+        None => name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')),
+    };
+    // The root of all names may be written, once.
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_name && is_port && !name.ends_with('.')).then(|| name.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -487,6 +528,73 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_host_with_two_meanings_is_refused() {
+        for host in [
+            "other.example, api.acme.example",
+            "other.example@api.acme.example",
+            "api.acme.example:80:80",
+            "api.acme.example:http",
+            "api.acme.example..",
+            "api%2eacme.example",
+            "api.acme.example/",
+            "[::1",
+            "é.example",
+        ] {
+            let found = shown("GET", host, "/orders");
+            assert_eq!(found, Err(Unjudgeable::Host), "{host}");
+        }
+        for host in ["", "[::1]", "[::1]:80", "10.0.0.1:80", "a_b.example:"] {
+            assert!(shown("GET", host, "/orders").is_ok(), "{host}");
+        }
+    }
+
+    /// Of two rules that both fit, the same one applies when they change places.
+    #[test]
+    fn the_order_in_the_file_does_not_count() {
+        for (rules, method, host, expected) in [
+            (
+                [
+                    ("*.acme.example", "[]", "machine", "false"),
+                    ("*.aaa.acme.example", "[]", "user", "false"),
+                ],
+                "GET",
+                "x.aaa.acme.example",
+                "* *.aaa.acme.example/",
+            ),
+            (
+                [
+                    ("a.example", "['PUT']", "machine", "true"),
+                    ("a.example", "['POST']", "user", "true"),
+                ],
+                "OPTIONS",
+                "a.example",
+                "PUT a.example/",
+            ),
+            (
+                [
+                    ("a.example", "['PUT']", "machine", "true"),
+                    ("a.example", "['OPTIONS']", "user", "false"),
+                ],
+                "OPTIONS",
+                "a.example",
+                "OPTIONS a.example/",
+            ),
+        ] {
+            let written = rules.map(|(host, methods, callers, preflight)| {
+                format!(
+                    "[[rules]]\nhost = '{host}'\npath = '/'\nmethods = {methods}\n\
+                     callers = '{callers}'\npreflight = {preflight}\n"
+                )
+            });
+            for file in [written.concat(), written.iter().rev().cloned().collect()] {
+                let rules = read(&file).unwrap();
+                let found = rules.find(method, host, "/").unwrap().unwrap();
+                assert_eq!(found.shown, expected, "{file}");
+            }
+        }
     }
 
     #[test]

@@ -11,11 +11,17 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL},
     response::{IntoResponse as _, Response},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use vestibule::{error::Code, http::Problem, principal::Principal};
+use vestibule::{
+    assertion::ASSERTION,
+    clock::{Clock as _, SystemClock},
+    error::Code,
+    http::Problem,
+    principal::Principal,
+};
 
 use super::{ApiState, openapi::ProblemBody};
 use crate::gateway::{self, Decision};
@@ -28,9 +34,6 @@ const ROLE: HeaderName = HeaderName::from_static("x-vestibule-role");
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-vestibule-account-id");
 const TENANT_ID: HeaderName = HeaderName::from_static("x-vestibule-tenant-id");
 pub(crate) const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
-
-/// The same, signed; where `VESTIBULE_ASSERTION_AUDIENCES` is set.
-pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-vestibule-assertion");
 
 /// All of them, in the order in which they are sent.
 pub(crate) const IDENTITY_HEADERS: [HeaderName; 8] = [
@@ -81,6 +84,7 @@ struct Identity<'a> {
             ("X-Vestibule-Account-Id" = String, description = "The account's id"),
             ("X-Vestibule-Tenant-Id" = String, description = "The Authress tenant that the account is"),
             ("X-Vestibule-Scopes" = String, description = "Separated by commas; empty where there are none"),
+            ("Cache-Control" = String, description = "`no-store`; where VESTIBULE_DECISION_MAX_AGE is set, `private` and how many seconds the answer may be remembered for requests with the same values of the headers in `Vary`"),
             ("X-Vestibule-Assertion" = String, description = "All of it signed (a JWT); only where VESTIBULE_ASSERTION_AUDIENCES is set"),
         )),
         (status = 401, description = "The caller is not known", body = ProblemBody, content_type = "application/problem+json"),
@@ -102,10 +106,16 @@ pub(crate) async fn authorize(
                 let assertion = assertions.about(&principal, audience.as_deref());
                 answer.headers_mut().insert(ASSERTION, assertion);
             }
+            let expires_at = principal.token().expires_at;
+            state
+                .caching
+                .allow(answer.headers_mut(), expires_at, SystemClock.now());
             Ok(answer)
         }
         Decision::Nobody => {
             let mut headers = nobody();
+            // It would answer for whoever comes with a token, too.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             if state.assertions.is_some() {
                 headers.insert(ASSERTION, HeaderValue::from_static(""));
             }

@@ -21,10 +21,12 @@ use axum::{
     middleware,
     routing::{MethodRouter, any, get},
 };
-use vestibule::{Vestibule, settings::Network};
+use vestibule::{Vestibule, assertion::AssertionSigner, settings::Network};
 
 use crate::{
-    assertion::Assertions, gateway::rules::Rules, settings::AccessLog, telemetry::access_log,
+    gateway::{caching::Caching, rules::Rules},
+    settings::AccessLog,
+    telemetry::access_log,
 };
 
 /// What handlers share.
@@ -32,16 +34,19 @@ use crate::{
 pub(crate) struct ApiState {
     pub(crate) vestibule: Vestibule,
     pub(crate) rules: Arc<Rules>,
-    pub(crate) assertions: Option<Arc<Assertions>>,
+    pub(crate) assertions: Option<Arc<AssertionSigner>>,
     pub(crate) trusted_proxies: Arc<[Network]>,
+    pub(crate) caching: Caching,
     readiness: Arc<health::LastLook>,
 }
 
 /// What `/v1/authorize` goes by, beside the caller's token.
 pub(crate) struct Gateway {
     pub(crate) rules: Rules,
-    pub(crate) assertions: Option<Assertions>,
+    pub(crate) assertions: Option<AssertionSigner>,
     pub(crate) trusted_proxies: Vec<Network>,
+    /// `VESTIBULE_DECISION_MAX_AGE`, in seconds.
+    pub(crate) decision_max_age: u32,
 }
 
 /// One path and what answers there.
@@ -96,6 +101,11 @@ fn endpoints() -> Vec<Endpoint> {
 
 /// The public API, whole: routes, refusals, limits, and one log line per request.
 pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, gateway: Gateway) -> Router {
+    let caching = Caching::new(
+        gateway.decision_max_age,
+        !gateway.rules.is_empty(),
+        !gateway.trusted_proxies.is_empty(),
+    );
     let layer = vestibule.layer().observe(access_log::observer(access_log));
     endpoints()
         .into_iter()
@@ -109,6 +119,7 @@ pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, gateway: Gatew
             rules: Arc::new(gateway.rules),
             assertions: gateway.assertions.map(Arc::new),
             trusted_proxies: gateway.trusted_proxies.into(),
+            caching,
             readiness: Arc::default(),
         })
         .layer(middleware::from_fn(fallback::no_large_bodies))

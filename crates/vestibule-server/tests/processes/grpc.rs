@@ -123,6 +123,25 @@ async fn both(
     [direct, (status, headers)]
 }
 
+/// Envoy keeps no decisions; how long one may be kept is nothing to the application, nor to the
+/// client.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_remembered_is_not_handed_on() {
+    let world = World::new(&[LISTEN, ("VESTIBULE_DECISION_MAX_AGE", "5")]).await;
+    let server = world.place.serve();
+    let channel = channel(&server).await;
+    let ada = format!("Bearer {}", world.user("user_ada"));
+    let http = described(&[("authorization", &ada)]);
+    let checked = check(&channel, http).await.unwrap();
+    let Some(HttpResponse::OkResponse(ok)) = checked.http_response else {
+        panic!("refused: {checked:?}");
+    };
+    let names = values(&ok.headers);
+    assert!(names.keys().all(|name| name.starts_with("x-vestibule-")));
+    assert_eq!(names.len(), 8);
+    assert!(ok.response_headers_to_add.is_empty(), "{ok:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_doors_say_the_same() {
     let world = World::new(&[LISTEN]).await;
@@ -253,6 +272,11 @@ async fn a_preflight_is_one_however_envoy_describes_it() {
             let checked = check(&channel, http).await.unwrap();
             let said = checked.status.unwrap().code;
             assert_eq!(said, code, "raw: {raw}, {headers:?}");
+            if let Some(HttpResponse::OkResponse(ok)) = checked.http_response {
+                let identity = values(&ok.headers);
+                assert_eq!(identity.len(), 8);
+                assert!(identity.values().all(|value| value.is_empty()));
+            }
         }
     }
 }

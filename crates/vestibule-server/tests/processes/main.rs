@@ -7,6 +7,7 @@
 //! | `outage` | what goes on while the provider fails, and what ends |
 //! | `kept` | what the database keeps for that, and who may write it |
 //! | `changes` | changes by the command line, heard by two servers |
+//! | `revocation` | what was cut off by the command line, under a loop of requests |
 //! | `settings` | mistakes in the settings |
 //! | `network` | TLS and proxies on the way to the provider |
 //! | `life` | signals and addresses |
@@ -16,6 +17,7 @@
 //! | `grpc` | the same answers over Envoy's `ext_authz` |
 //! | `rules` | what `/v1/authorize` demands of whom |
 //! | `assertion` | who calls, signed |
+//! | `caching` | what a proxy may remember |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -38,6 +40,7 @@ mod support;
 mod accounts;
 mod assertion;
 mod attack;
+mod caching;
 mod callers;
 mod changes;
 mod commands;
@@ -54,6 +57,7 @@ mod network;
 mod outage;
 mod postgres;
 mod repair;
+mod revocation;
 mod rules;
 mod settings;
 mod surface;

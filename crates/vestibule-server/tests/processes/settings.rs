@@ -57,6 +57,8 @@ const WRONG: &[(&str, &str)] = &[
     ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:99999"),
     ("VESTIBULE_ADMIN_HOSTS", "*"),
     ("VESTIBULE_ADMIN_TOKEN", "hunter2"),
+    ("VESTIBULE_ACCEPT_ASSERTIONS", "orders,billing"),
+    ("VESTIBULE_DECISION_MAX_AGE", "6"),
     ("VESTIBULE_ACCESS_LOG", "1.5"),
     ("VESTIBULE_LOG", "vestibule=loud"),
     ("VESTIBULE_LOG_FORMAT", "xml"),

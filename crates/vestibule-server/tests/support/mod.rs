@@ -91,6 +91,11 @@ impl Place {
         self.environment.retain(|(known, _)| known != name);
     }
 
+    /// What commands are given.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -18,6 +18,7 @@ use std::{fmt, net::IpAddr};
 use http::HeaderMap;
 use tokio::time::Instant;
 
+pub use self::source::source_address;
 use self::{debts::Debts, turns::Turns};
 pub(crate) use self::{source::Source, turns::Turn};
 use crate::{

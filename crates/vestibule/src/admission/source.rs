@@ -39,6 +39,12 @@ impl Source {
     }
 }
 
+/// Whom a request is counted against: an address, or the first of a /64 of IPv6; none where nobody
+/// can say.
+pub fn source_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
+    Source::of(peer, headers, trusted).map(|Source(address)| address)
+}
+
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {

@@ -11,6 +11,7 @@ use http::request::Parts;
 use super::{Problem, context::RequestContext};
 use crate::{
     error::{Code, Reason},
+    lease::Lease,
     principal::{Principal, PrincipalKind},
     tenancy::{TenantRepository, TenantService, TenantSession},
 };
@@ -86,6 +87,20 @@ impl<S: Send + Sync> FromRequestParts<S> for TenantSession {
             .await
             .map_err(|refusal| Problem::from(refusal.clone()))?;
         Ok(context.vestibule.get_tenant_session(principal)?)
+    }
+}
+
+/// Authenticates as [`Principal`] does, and lets the connection outlive the request.
+impl<S: Send + Sync> FromRequestParts<S> for Lease {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let context = context(parts)?;
+        let principal = context
+            .principal(&parts.headers)
+            .await
+            .map_err(|refusal| Problem::from(refusal.clone()))?;
+        Ok(context.vestibule.lease(principal))
     }
 }
 

@@ -6,7 +6,8 @@
 //!    is looked at, no connection is taken.
 //! 2. The first extractor that needs to know who calls authenticates; the others share its
 //!    answer: [`Principal`](crate::principal::Principal), [`User`], [`Machine`],
-//!    [`TenantSession`](crate::tenancy::TenantSession), [`Repository`], [`Service`].
+//!    [`TenantSession`](crate::tenancy::TenantSession), [`Repository`], [`Service`],
+//!    [`Lease`](crate::Lease).
 //!    `Option<Principal>` is none where there are no credentials; bad credentials are refused.
 //! 3. When the handler has answered, the layer ends the request's session: a status below 400
 //!    commits, everything else rolls back, a panic and a cancelled request too. Only then does the

@@ -126,6 +126,7 @@ impl LocalFacts {
                 self.generation.fetch_add(1, Ordering::AcqRel);
                 self.clients.known.remove(client_id.as_str());
             }
+            Change::CutOff(_) => {}
             // An account is part of many entries; changes of accounts are rare.
             Change::Account(_) | Change::Everything => {
                 self.generation.fetch_add(1, Ordering::AcqRel);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Principal, resolver::Resolver};
+use super::{Principal, Proven, TokenFacts, resolver::Resolver};
 use crate::{
     error::{Reason, Refusal},
     token::VerifiedToken,
@@ -17,11 +17,11 @@ impl Resolver {
         // while its verified token was still remembered.
         let known = self.local.client(token.client_id()).await?;
         let client = known.ok_or(Reason::UnknownClient)?;
-        client.caller.admit(token)?;
+        self.admit(&client.caller, token.client_id(), token.issued_at())?;
         Ok(Principal::new(
             Arc::clone(&client.caller),
-            token,
-            Arc::clone(&client.scopes),
+            TokenFacts::of(token, &client.scopes),
+            Proven::Token(token.clone()),
         ))
     }
 }

@@ -9,8 +9,12 @@
 //! | `user.rs` | a person: Authress user → local user, tenant rule, status |
 //! | `provisioning.rs` | a person's first visit: tenant → account → new local user |
 //! | `machine.rs` | a service client: `client_id` → account |
+//! | `asserted.rs` | a caller whom the server has asserted: the directory must know the same |
+//! | `lasting.rs` | whether a caller who was let in may stay |
 //! | `local.rs` | what the directory said, remembered until it changes |
 
+mod asserted;
+mod lasting;
 mod local;
 mod machine;
 mod provisioning;
@@ -25,6 +29,7 @@ use uuid::Uuid;
 pub(crate) use self::local::LocalFacts;
 pub use self::resolver::{PROVIDER, Resolver};
 use crate::{
+    assertion::VerifiedAssertion,
     clock::Timestamp,
     error::{Reason, Refusal, RefusedCaller},
     store::{Account, Status, User},
@@ -73,14 +78,27 @@ pub struct UserWithAccount {
 /// What the application may know of the token. The token itself is not kept.
 #[derive(Clone, Debug)]
 pub struct TokenFacts {
-    /// `iss`, one of the configured issuers or the service client's own.
+    /// `iss`, one of the configured issuers or the service client's own; where the caller came with
+    /// an assertion, its issuer.
     pub issuer: Arc<str>,
     /// The application or service client that holds the token.
     pub client_id: Arc<str>,
     /// Scopes: those the provider granted to a user, those registered here for a machine.
     pub scopes: Arc<[Arc<str>]>,
-    /// `exp`.
+    /// `exp` of the token, also where an assertion was made for it, which ends sooner.
     pub expires_at: Timestamp,
+}
+
+impl TokenFacts {
+    /// What a token said, with the scopes that count.
+    fn of(token: &VerifiedToken, scopes: &Arc<[Arc<str>]>) -> Self {
+        Self {
+            issuer: Arc::clone(token.issuer()),
+            client_id: Arc::clone(token.client_id()),
+            scopes: Arc::clone(scopes),
+            expires_at: token.expires_at(),
+        }
+    }
 }
 
 impl Serialize for TokenFacts {
@@ -96,14 +114,42 @@ impl Serialize for TokenFacts {
 
 /// An authenticated caller with its account. Cheap to clone.
 ///
-/// Only [`Resolver`] makes one, and only from a [`VerifiedToken`]. Its JSON form is the answer
+/// Only [`Resolver`] makes one, and only from a [`VerifiedToken`] or a verified assertion
+/// ([`assertion`](crate::assertion)). Its JSON form is the answer
 /// of `GET /v1/me`.
 #[derive(Clone)]
 pub struct Principal {
     caller: Arc<Caller>,
     token: TokenFacts,
+    proven: Proven,
     /// The request's session, when the principal was made for a request.
     scope: Option<Arc<SessionScope>>,
+}
+
+/// What a principal was made of: for whoever asks again, when the request is over.
+#[derive(Clone, Debug)]
+pub(crate) enum Proven {
+    Token(VerifiedToken),
+    Assertion(VerifiedAssertion),
+}
+
+impl Proven {
+    /// `iat`.
+    fn issued_at(&self) -> Timestamp {
+        match self {
+            Self::Token(token) => token.issued_at(),
+            Self::Assertion(assertion) => assertion.facts().issued_at,
+        }
+    }
+}
+
+/// What became of a caller who was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// He is who he was.
+    Same,
+    /// He has another role, or other scopes.
+    Changed,
 }
 
 /// The part of a principal that is the same for all of its tokens.
@@ -114,16 +160,11 @@ pub(crate) struct Caller {
 }
 
 impl Principal {
-    fn new(caller: Arc<Caller>, token: &VerifiedToken, scopes: Arc<[Arc<str>]>) -> Self {
-        let token = TokenFacts {
-            issuer: Arc::clone(token.issuer()),
-            client_id: Arc::clone(token.client_id()),
-            scopes,
-            expires_at: token.expires_at(),
-        };
+    fn new(caller: Arc<Caller>, token: TokenFacts, proven: Proven) -> Self {
         Self {
             caller,
             token,
+            proven,
             scope: None,
         }
     }
@@ -132,6 +173,16 @@ impl Principal {
     pub(crate) fn within(mut self, scope: Arc<SessionScope>) -> Self {
         self.scope = Some(scope);
         self
+    }
+
+    /// The same principal, apart from any request.
+    pub(crate) fn alone(mut self) -> Self {
+        self.scope = None;
+        self
+    }
+
+    pub(crate) fn proven(&self) -> &Proven {
+        &self.proven
     }
 
     pub(crate) fn scope(&self) -> Option<&Arc<SessionScope>> {
@@ -212,7 +263,7 @@ impl Caller {
     }
 
     /// Suspension, asked again on every request. The account's state outranks the caller's.
-    fn admit(&self, token: &VerifiedToken) -> Result<(), Refusal> {
+    fn admit(&self, client_id: &Arc<str>) -> Result<(), Refusal> {
         let suspended = match (
             self.kind,
             self.identity.account.status,
@@ -227,7 +278,7 @@ impl Caller {
             None => Ok(()),
             Some(reason) => Err(Refusal {
                 reason,
-                caller: Some(self.as_refused(token.client_id())),
+                caller: Some(self.as_refused(client_id)),
             }),
         }
     }
@@ -251,5 +302,23 @@ impl Serialize for Principal {
         body.serialize_field("account", self.account())?;
         body.serialize_field("token", &self.token)?;
         body.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PrincipalKind;
+
+    /// In logs, headers and JSON alike.
+    #[test]
+    fn kinds_have_names() {
+        for (kind, name) in [
+            (PrincipalKind::User, "user"),
+            (PrincipalKind::Machine, "machine"),
+        ] {
+            assert_eq!(kind.as_str(), name);
+            assert_eq!(kind.to_string(), name);
+            assert_eq!(serde_json::to_value(kind).unwrap(), name);
+        }
     }
 }

@@ -9,11 +9,12 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{LocalFacts, Principal};
+use super::{Caller, LocalFacts, Principal, PrincipalKind};
 use crate::{
     clock::{SharedClock, Timestamp},
     error::{Reason, Refusal},
     provider::{TenantCache, UserCache},
+    revocation::Revocations,
     settings::{ProviderSettings, Provisioning},
     store::{Change, Directory, StoreError},
     token::{TokenClass, VerifiedToken},
@@ -29,6 +30,7 @@ pub struct Resolver {
     pub(super) policy: Policy,
     pub(super) remembered: RememberedRefusals,
     pub(super) first_visits: FirstVisits,
+    revocations: Arc<Revocations>,
     pub(super) clock: SharedClock,
 }
 
@@ -51,6 +53,7 @@ impl Resolver {
         local: Arc<LocalFacts>,
         users: UserCache,
         tenants: TenantCache,
+        revocations: Arc<Revocations>,
         clock: SharedClock,
     ) -> Self {
         let policy = Policy {
@@ -66,6 +69,7 @@ impl Resolver {
             policy,
             remembered: RememberedRefusals::new(),
             first_visits: FirstVisits::default(),
+            revocations,
             clock,
         }
     }
@@ -79,6 +83,23 @@ impl Resolver {
             TokenClass::User => self.user(token).await,
             TokenClass::Machine => self.machine(token).await,
         }
+    }
+
+    /// Suspension and cut-offs, asked again on every request.
+    pub(super) fn admit(
+        &self,
+        caller: &Caller,
+        client_id: &Arc<str>,
+        issued_at: Timestamp,
+    ) -> Result<(), Refusal> {
+        caller.admit(client_id)?;
+        let user = (caller.kind == PrincipalKind::User).then_some(caller.identity.user.id);
+        self.revocations
+            .check_caller(user, caller.account_id(), issued_at)
+            .map_err(|reason| Refusal {
+                reason,
+                caller: Some(caller.as_refused(client_id)),
+            })
     }
 
     /// Forgets what a change of the directory may have made wrong.
@@ -153,7 +174,7 @@ impl RememberedRefusals {
                 let prefix = format!("{subject}\n");
                 self.refused.retain(|key, _| !key.starts_with(&prefix));
             }
-            Change::Client(_) => {}
+            Change::Client(_) | Change::CutOff(_) => {}
         }
     }
 
@@ -189,5 +210,25 @@ impl FirstVisits {
         let turn = Arc::new(AsyncMutex::new(()));
         turns.insert(subject.into(), Arc::downgrade(&turn));
         turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_visits_of_one_person_take_turns() {
+        let visits = FirstVisits::default();
+        let (ada, again) = (visits.turn("user_ada"), visits.turn("user_ada"));
+        let bo = visits.turn("user_bo");
+        assert!(Arc::ptr_eq(&ada, &again), "two at once");
+        assert!(!Arc::ptr_eq(&ada, &bo), "one waits for another");
+        drop((again, bo));
+        // Who is in it stays; who has left is not kept.
+        let cy = visits.turn("user_cy");
+        assert!(Arc::ptr_eq(&ada, &visits.turn("user_ada")));
+        assert!(!Arc::ptr_eq(&ada, &cy));
+        assert_eq!(visits.turns.lock().unwrap().len(), 2);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Principal, resolver::Resolver};
+use super::{Caller, Principal, Proven, TokenFacts, resolver::Resolver};
 use crate::{
     clock::Timestamp,
     error::{Reason, Refusal},
@@ -37,12 +37,17 @@ impl Resolver {
             }
             None => self.provision(token, &profile).await?,
         };
-        caller.admit(token)?;
-        Ok(Principal::new(caller, token, Arc::clone(token.scopes())))
+        self.admit(&caller, token.client_id(), token.issued_at())?;
+        let facts = TokenFacts::of(token, token.scopes());
+        Ok(Principal::new(caller, facts, Proven::Token(token.clone())))
     }
 
     /// A known user's token must name the tenant of his account.
-    fn require_tenant(&self, caller: &Arc<Caller>, token: &VerifiedToken) -> Result<(), Refusal> {
+    pub(super) fn require_tenant(
+        &self,
+        caller: &Arc<Caller>,
+        token: &VerifiedToken,
+    ) -> Result<(), Refusal> {
         let tenant = caller.identity.account.authress_tenant_id.as_str();
         let candidates = token.tenant_candidates();
         let reason = if candidates.is_empty() {

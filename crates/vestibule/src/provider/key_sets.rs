@@ -3,7 +3,9 @@
 //! A key that is known is answered from memory. A `kid` that is not may be a new key, or invented:
 //! it makes us fetch at once, however fresh the set is, and then at most once a second for each
 //! set; start-up and background fetches do not count. Requests join a fetch under way; none waits
-//! for the next turn. A set is replaced as a whole, so a key that left it verifies nothing more.
+//! for the next turn. Clients' sets share a budget beside that, in which a client with invented
+//! `kid`s takes nothing from another's rotation ([`budget`](super::budget)). A set is replaced as a
+//! whole, so a key that left it verifies nothing more.
 
 use std::{
     collections::HashMap,
@@ -17,7 +19,7 @@ use tokio::{task::AbortHandle, time::Instant};
 use super::{
     AuthressApi, Found, ProviderError,
     authress::{Provider, is_possible_id},
-    budget::Budget,
+    budget::{Budget, PATIENCE},
     kept::{FactStore, KeptFacts, Kind},
     refresh::Ages,
     slot::{Busy, Fetch, Fetched, Fresher, Slot, Slots, Urgency, slot_of, slots},
@@ -43,9 +45,6 @@ const RETRY_LAST: Duration = Duration::from_secs(4);
 
 /// The pause between two looks for kept answers of any kind that are too old to be used.
 const TIDY_PAUSE: Duration = Duration::from_secs(3_600);
-
-/// How long a request waits for its turn to fetch a client's set of which nothing is known.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The key sets of all issuers and service clients.
 #[derive(Debug)]
@@ -232,6 +231,7 @@ impl SetSlot {
             let number = flight.number();
             let set = flight.outcome().await.map_err(unavailable)?.value;
             if let Some(key) = set.and_then(|set| set.get(kid)) {
+                source.note_worth(id);
                 return Ok(key);
             }
             if number > started {
@@ -254,7 +254,7 @@ impl SetSlot {
         if last.is_some_and(|last| last.elapsed() < UNKNOWN_KID_PAUSE) {
             return Err(UNKNOWN);
         }
-        let fetch = source.fetch(id, Urgency::Waited);
+        let fetch = source.fetch_for_unknown(id);
         let fetch = fetch.ok_or(Reason::ProviderUnavailable)?;
         *last = Some(Instant::now());
         Ok(fetch)
@@ -279,24 +279,45 @@ impl Source {
 
     /// A fetch of the set; none where the budget for clients' sets is used up.
     fn fetch(self: &Arc<Self>, id: &KeySetId, urgency: Urgency) -> Option<Fetch<Keys>> {
+        let now = Instant::now();
         let turn = match id {
-            KeySetId::Issuer(_) => None,
+            KeySetId::Issuer(_) => now,
             KeySetId::Client(_) => {
                 let patience = match urgency {
                     Urgency::Needed => PATIENCE,
                     Urgency::Background | Urgency::Waited => Duration::ZERO,
                 };
-                Some(self.clients.reserve(Instant::now(), patience)?)
+                self.clients.reserve(now, patience)?
             }
         };
-        let source = Arc::clone(self);
-        let id = id.clone();
-        Some(Box::pin(async move {
-            if let Some(turn) = turn {
+        Some(self.fetch_at(turn, id))
+    }
+
+    /// The same, for a `kid` that may be invented.
+    fn fetch_for_unknown(self: &Arc<Self>, id: &KeySetId) -> Option<Fetch<Keys>> {
+        let now = Instant::now();
+        let turn = match id {
+            KeySetId::Issuer(_) => now,
+            KeySetId::Client(client) => self.clients.reserve_for_unknown(client, now)?,
+        };
+        Some(self.fetch_at(turn, id))
+    }
+
+    fn fetch_at(self: &Arc<Self>, turn: Instant, id: &KeySetId) -> Fetch<Keys> {
+        let (source, id) = (Arc::clone(self), id.clone());
+        Box::pin(async move {
+            if turn > Instant::now() {
                 tokio::time::sleep_until(turn).await;
             }
             source.ask(&id).await
-        }))
+        })
+    }
+
+    /// Notes that a fetch for an unknown `kid` brought its key.
+    fn note_worth(&self, id: &KeySetId) {
+        if let KeySetId::Client(client) = id {
+            self.clients.was_worth_it(client);
+        }
     }
 
     async fn ask(&self, id: &KeySetId) -> Result<Fetched<Keys>, ProviderError> {

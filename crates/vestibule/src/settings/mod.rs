@@ -4,6 +4,7 @@
 //! A command reads only the sections that it uses: [`ProviderSettings`], [`DatabaseSettings`].
 
 mod admission;
+pub(crate) mod assertions;
 mod database;
 mod names;
 mod postgres;
@@ -14,6 +15,7 @@ mod tests;
 mod url;
 
 pub use self::admission::{AdmissionSettings, Network, NetworkError};
+pub use self::assertions::AcceptedAssertions;
 pub use self::database::{DatabaseLocation, DatabaseSettings, SqliteSettings, Tenancy};
 pub use self::names::{SETTINGS, Setting, TABLES};
 pub use self::postgres::{BindingKey, PostgresLogins, PostgresSettings, PostgresUrl};
@@ -29,6 +31,8 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// Limits on what strangers may make us do.
     pub admission: AdmissionSettings,
+    /// Whether the assertion of a proxy counts as a credential; none: it is not looked at.
+    pub assertions: Option<AcceptedAssertions>,
 }
 
 impl Settings {
@@ -48,12 +52,14 @@ impl Settings {
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
         let admission = AdmissionSettings::read(&mut reader);
+        let assertions = AcceptedAssertions::read(&mut reader, provider.as_ref());
         reader.finish()?;
-        match (provider, database, admission) {
-            (Some(provider), Some(database), Some(admission)) => Ok(Self {
+        match (provider, database, admission, assertions) {
+            (Some(provider), Some(database), Some(admission), Some(assertions)) => Ok(Self {
                 provider,
                 database,
                 admission,
+                assertions,
             }),
             _ => Err(SettingsError::default()),
         }

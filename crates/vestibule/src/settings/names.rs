@@ -186,6 +186,12 @@ pub const SETTINGS: &[Setting] = &[
         "networks whose `X-Forwarded-…` headers are believed, comma-separated",
     ),
     open(
+        "VESTIBULE_DECISION_MAX_AGE",
+        "0: not at all",
+        "how many seconds, at most 5, a proxy may remember that a request may go on; a suspension \
+         takes so much longer there",
+    ),
+    open(
         "VESTIBULE_GRPC_LISTEN",
         "none",
         "Envoy's ext_authz over gRPC",
@@ -199,6 +205,12 @@ pub const SETTINGS: &[Setting] = &[
         "VESTIBULE_ASSERTION_ISSUER",
         "vestibule",
         "`iss` of assertions",
+    ),
+    open(
+        "VESTIBULE_ACCEPT_ASSERTIONS",
+        "empty",
+        "an application with the library, behind a proxy: the audience under which it accepts \
+         X-Vestibule-Assertion in place of a bearer token; empty: the header is not looked at",
     ),
     open(
         "VESTIBULE_ADMIN_LISTEN",

@@ -33,7 +33,7 @@ pub(crate) use self::query::{
 };
 pub use self::query::{FromDatabaseRow, Value};
 pub use self::records::{
-    Account, Change, KeptFact, NewUser, Page, PageOf, Profile, Provisioned, ServiceClient, Status,
-    User,
+    Account, Change, CutOff, CutOffTarget, KeptFact, NewUser, Page, PageOf, Profile, Provisioned,
+    ServiceClient, Status, User,
 };
 pub(crate) use self::trouble::{Trouble, trouble};

@@ -133,6 +133,38 @@ pub struct Provisioned {
     pub created: bool,
 }
 
+/// What a cut-off is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CutOffTarget {
+    /// One token, by the first 16 bytes of its SHA-256.
+    Token([u8; 16]),
+    /// A user's tokens, by his local id.
+    User(Uuid),
+    /// The tokens of all callers of an account, by its id.
+    Account(Uuid),
+    /// What was signed with one key of a service client. Its holder writes any time of issue, so no
+    /// time can be the limit.
+    Key {
+        /// The service client.
+        client_id: String,
+        /// Its key's name.
+        kid: String,
+    },
+    /// The user tokens of one of the provider's names.
+    Issuer(String),
+}
+
+/// Something counts no more: a token, a key, or what was issued before a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    /// What.
+    pub target: CutOffTarget,
+    /// Nothing that was issued earlier counts; a token's and a key's say only when it was made.
+    pub issued_before: Timestamp,
+    /// From when on nothing can match, where that is known: the end of a token.
+    pub ends_at: Option<Timestamp>,
+}
+
 /// Something in the directory changed; what is remembered of it is worthless now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -147,6 +179,8 @@ pub enum Change {
     },
     /// A service client, by its `client_id`.
     Client(String),
+    /// Something was cut off.
+    CutOff(CutOff),
     /// Too much to name, or changes may have been missed.
     Everything,
 }

@@ -13,10 +13,13 @@ use super::{
 use crate::clock::Timestamp;
 
 /// The steps in their order. A step that was released is never changed.
-const STEPS: &[&[&str]] = &[&[
-    include_str!("schema/0001_directory.sql"),
-    include_str!("schema/0001_sqlite.sql"),
-]];
+const STEPS: &[&[&str]] = &[
+    &[
+        include_str!("schema/0001_directory.sql"),
+        include_str!("schema/0001_sqlite.sql"),
+    ],
+    &[include_str!("schema/0003_cut_offs.sql")],
+];
 
 /// The same steps on PostgreSQL, where changes are numbered and announced in another way.
 pub(super) const POSTGRES_STEPS: &[&[&str]] = &[
@@ -25,6 +28,7 @@ pub(super) const POSTGRES_STEPS: &[&[&str]] = &[
         include_str!("schema/0001_postgres.sql"),
     ],
     &[include_str!("schema/0002_moves.sql")],
+    &[include_str!("schema/0003_cut_offs.sql")],
 ];
 
 /// What marks a file as a directory of ours.

@@ -13,6 +13,7 @@ use crate::{
     clock::SharedClock,
     error::Reason,
     flights::Flights,
+    revocation::Revocations,
     settings::AdmissionSettings,
 };
 
@@ -20,6 +21,7 @@ use crate::{
 ///
 /// - What is remembered are facts, not verdicts: which key made the signature, and what was
 ///   signed. Every use asks again whether the key counts and whether it is time.
+/// - What was cut off is refused, remembered or not.
 /// - A token is verified again at the latest after the time to live, and an entry is never used
 ///   past the token's `exp`.
 /// - Requests that bring the same token at the same time share one verification.
@@ -57,6 +59,7 @@ struct Inner {
     memory: Option<Arc<Memory>>,
     flights: Flights<TokenDigest, Result<VerifiedToken, Reason>>,
     admission: Arc<Admission>,
+    revocations: Arc<Revocations>,
     clock: SharedClock,
     counters: Counters,
 }
@@ -77,13 +80,15 @@ impl CachedVerifier {
     /// Remembers at most `size` tokens (`TOKEN_CACHE_SIZE`) for at most `ttl` each
     /// (`TOKEN_CACHE_TTL`); where either is zero, none.
     pub fn new(verifier: Verifier, size: usize, ttl: Duration, clock: SharedClock) -> Self {
-        let unlimited = Admission::new(&AdmissionSettings::default());
-        Self::behind(Arc::new(unlimited), verifier, size, ttl, clock)
+        let unlimited = Arc::new(Admission::new(&AdmissionSettings::default()));
+        Self::behind(unlimited, Arc::default(), verifier, size, ttl, clock)
     }
 
-    /// [`CachedVerifier::new`], where `admission` decides which new tokens are looked at.
+    /// [`CachedVerifier::new`], where `admission` decides which new tokens are looked at, and
+    /// `revocations` which good ones do not count.
     pub(crate) fn behind(
         admission: Arc<Admission>,
+        revocations: Arc<Revocations>,
         verifier: Verifier,
         size: usize,
         ttl: Duration,
@@ -98,6 +103,7 @@ impl CachedVerifier {
             memory: memory.map(Arc::new),
             flights: Flights::new(|| Err(Reason::Internal)),
             admission,
+            revocations,
             clock,
             counters: Counters {
                 hits: metrics::counter!("vestibule_token_cache_hits_total"),
@@ -164,6 +170,7 @@ impl CachedVerifier {
         let inner = &*self.0;
         let digest = TokenDigest::of(token);
         if let Some(token) = self.remembered(&digest).await? {
+            inner.revocations.check_token(&token)?;
             inner.counters.hits.increment(1);
             return Ok(Verification {
                 token,
@@ -185,11 +192,29 @@ impl CachedVerifier {
         // It may have taken as long as a call to the provider.
         let policy = inner.verifier.policy();
         policy.require_unexpired(token.expires_at(), inner.clock.now())?;
+        inner.revocations.check_token(&token)?;
         Ok(Verification {
             token,
             digest,
             outcome: CacheOutcome::Miss,
         })
+    }
+
+    /// Refuses a token that was cut off, or whose key or issuer was.
+    pub(crate) fn require_uncut(&self, token: &VerifiedToken) -> Result<(), Reason> {
+        self.0.revocations.check_token(token)
+    }
+
+    /// Whether the key that proved a token counts now, as every use of a remembered one asks.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::UnknownKey`], also where another key has the name; [`Reason::ProviderUnavailable`].
+    pub(crate) async fn require_key(&self, token: &VerifiedToken) -> Result<(), Reason> {
+        match token.proof().stands(self.0.verifier.keys()).await? {
+            true => Ok(()),
+            false => Err(Reason::UnknownKey),
+        }
     }
 
     /// What is remembered of a token are facts: this key signed these claims. Whether it may come
@@ -251,7 +276,7 @@ impl CachedVerifier {
                 return Ok(token);
             }
             let token = BearerToken::parse(&copy)?;
-            let verified = match verifier.candidate(&token).await {
+            let verified = match verifier.candidate(&token, digest).await {
                 Ok(candidate) => {
                     // Not before there is a key: nobody waits for the network and holds a turn.
                     let turn = admission.turn(source).await?;

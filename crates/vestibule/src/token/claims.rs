@@ -105,8 +105,6 @@ impl Claims {
     /// The values of the claim that names the tenant; none where it is missing.
     pub(super) fn tenants(&self) -> Result<Option<Vec<&str>>, Reason> {
         texts(match &*self.tenant_claim {
-            "iss" => &self.iss,
-            "sub" => &self.sub,
             "aud" => &self.aud,
             "client_id" => &self.client_id,
             "azp" => &self.azp,
@@ -131,12 +129,12 @@ impl Claims {
     }
 }
 
-fn required<T>(claim: Option<T>) -> Result<T, Reason> {
+pub(crate) fn required<T>(claim: Option<T>) -> Result<T, Reason> {
     claim.ok_or(Reason::MissingClaim)
 }
 
 /// A non-empty text without control characters. `null` is no text: it is refused, not missing.
-fn text(claim: &Option<Json>) -> Result<Option<&str>, Reason> {
+pub(crate) fn text(claim: &Option<Json>) -> Result<Option<&str>, Reason> {
     claim.as_ref().map(one_text).transpose()
 }
 
@@ -168,7 +166,7 @@ fn texts(claim: &Option<Json>) -> Result<Option<Vec<&str>>, Reason> {
 /// RFC 7519 §2, NumericDate: seconds since the epoch, with or without a fraction. Kept to the
 /// millisecond, rounded towards the past. What lies outside the years 1970 to 9999 is refused,
 /// so that no later sum can overflow.
-fn moment(claim: &Option<Json>) -> Result<Option<Timestamp>, Reason> {
+pub(crate) fn moment(claim: &Option<Json>) -> Result<Option<Timestamp>, Reason> {
     match claim {
         None => Ok(None),
         Some(Json::Integer(seconds)) if (0..=LAST_SECOND).contains(seconds) => {

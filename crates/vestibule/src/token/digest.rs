@@ -14,7 +14,12 @@ pub struct TokenDigest([u8; 32]);
 impl TokenDigest {
     /// The digest of `token`.
     pub fn of(token: &BearerToken<'_>) -> Self {
-        Self(Sha256::digest(token.as_str()).into())
+        Self::of_text(token.as_str())
+    }
+
+    /// The digest of another credential than a bearer token.
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
     }
 
     /// The first 16 bytes: the identity of the sign-in that the token stands for.

@@ -12,7 +12,7 @@ const MAX_KID_BYTES: usize = 64;
 
 /// A header without anything that must be refused.
 #[derive(Debug)]
-pub(super) struct Header {
+pub(crate) struct Header {
     kid: String,
     typ: Option<String>,
 }
@@ -46,7 +46,7 @@ impl Members for HeaderMembers {
 impl Header {
     /// Reads the text of a header. Any value of `crit` and of the members that bring a key is
     /// refused, `null` too: whoever wrote it meant something that we would not do.
-    pub(super) fn read(text: &str) -> Result<Self, Reason> {
+    pub(crate) fn read(text: &str) -> Result<Self, Reason> {
         let mut members = HeaderMembers::default();
         read_object(text, &mut members)?;
         if members.crit.is_some() {
@@ -72,8 +72,13 @@ impl Header {
     }
 
     /// `kid`: which key of the issuer's set.
-    pub(super) fn kid(&self) -> &str {
+    pub(crate) fn kid(&self) -> &str {
         &self.kid
+    }
+
+    /// `typ`, as it was written.
+    pub(crate) fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
     }
 
     /// Requires the explicit type of an access token (RFC 8725 §3.11, RFC 9068 §4), so that an

@@ -15,7 +15,7 @@ use crate::error::Reason;
 
 /// A value, as far as any check here looks into it.
 #[derive(Debug, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Null,
     Bool,
     /// A number without fraction and exponent that fits.
@@ -29,7 +29,7 @@ pub(super) enum Json {
 }
 
 /// The members that a reader wants of an object.
-pub(super) trait Members {
+pub(crate) trait Members {
     /// Where the value of `name` goes; none: it is read, and not kept.
     fn slot(&mut self, name: &str) -> Option<&mut Option<Json>>;
 }
@@ -39,7 +39,7 @@ pub(super) trait Members {
 /// # Errors
 ///
 /// [`Reason::DuplicateMember`], or [`Reason::BadJson`] where the text is not one JSON object.
-pub(super) fn read_object(text: &str, members: &mut impl Members) -> Result<(), Reason> {
+pub(crate) fn read_object(text: &str, members: &mut impl Members) -> Result<(), Reason> {
     let repeated = Cell::new(false);
     let mut reader = serde_json::Deserializer::from_str(text);
     let object = Object {

@@ -323,9 +323,14 @@ mod tests {
             }
         }
         assert!(decodable > 4, "the rule would have nothing to do");
-        let mut below = [0xff; 32];
-        below[0] = 0xec;
-        assert!(is_canonical(&below));
+        // One less in any byte of p is below it.
+        let mut p = [0xff; 32];
+        (p[0], p[31]) = (0xed, 0x7f);
+        for place in 0..32 {
+            let mut below = p;
+            below[place] -= 1;
+            assert!(is_canonical(&below), "{place}");
+        }
     }
 
     #[test]

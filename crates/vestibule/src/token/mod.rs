@@ -13,17 +13,17 @@
 
 mod cache;
 mod cached_verifier;
-mod claims;
+pub(crate) mod claims;
 mod digest;
-mod header;
+pub(crate) mod header;
 mod issuer;
-mod json;
+pub(crate) mod json;
 mod key_set;
-mod policy;
+pub(crate) mod policy;
 mod proof;
 mod refused;
-mod signature;
-mod unverified;
+pub(crate) mod signature;
+pub(crate) mod unverified;
 mod verifier;
 
 #[cfg(test)]
@@ -104,6 +104,7 @@ pub struct VerifiedToken(Arc<Proven>);
 
 #[derive(Debug)]
 struct Proven {
+    digest: TokenDigest,
     facts: Facts,
     proof: Proof,
     /// Whether somebody has come in with it.
@@ -128,8 +129,9 @@ pub(crate) struct Facts {
 
 impl VerifiedToken {
     /// Private to this module's children: the verifier is the only caller.
-    fn new(facts: Facts, proof: Proof) -> Self {
+    fn new(digest: TokenDigest, facts: Facts, proof: Proof) -> Self {
         Self(Arc::new(Proven {
+            digest,
             facts,
             proof,
             used: AtomicBool::new(false),
@@ -144,6 +146,16 @@ impl VerifiedToken {
 
     fn proof(&self) -> &Proof {
         &self.0.proof
+    }
+
+    /// Stands for the token.
+    pub(crate) fn digest(&self) -> &TokenDigest {
+        &self.0.digest
+    }
+
+    /// The set that the signing key is in, and the key's name there.
+    pub(crate) fn key_set(&self) -> (&KeySetId, &str) {
+        (&self.0.proof.set, &self.0.proof.kid)
     }
 
     fn valid_from(&self) -> Timestamp {

@@ -258,7 +258,7 @@ fn is_application_id(text: &str) -> bool {
 
 /// RFC 6749 §3.3: words of printable ASCII but `"` and `\`, separated by spaces. Each is kept
 /// once, in the order of the token.
-fn scopes(text: &str) -> Result<Arc<[Arc<str>]>, Reason> {
+pub(crate) fn scopes(text: &str) -> Result<Arc<[Arc<str>]>, Reason> {
     let mut seen = BTreeSet::new();
     let mut scopes = Vec::new();
     for scope in text.split(' ').filter(|scope| !scope.is_empty()) {

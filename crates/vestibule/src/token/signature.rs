@@ -4,11 +4,11 @@ use super::VerifyingKey;
 use crate::error::Reason;
 
 /// What stands behind the last dot of a token.
-pub(super) struct Signature(ed25519_dalek::Signature);
+pub(crate) struct Signature(ed25519_dalek::Signature);
 
 impl Signature {
     /// RFC 8037 §3.1: 64 bytes.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Reason> {
         ed25519_dalek::Signature::from_slice(bytes)
             .map(Self)
             .map_err(|_| Reason::BadSignature)
@@ -16,7 +16,7 @@ impl Signature {
 
     /// Whether `key` made it for `message`. Strict: no key or commitment of small order, one
     /// encoding per signature, so that nobody can make a second token out of an accepted one.
-    pub(super) fn proves(&self, key: &VerifyingKey, message: &[u8]) -> Result<(), Reason> {
+    pub(crate) fn proves(&self, key: &VerifyingKey, message: &[u8]) -> Result<(), Reason> {
         key.verify_strict(message, &self.0)
             .map_err(|_| Reason::BadSignature)
     }

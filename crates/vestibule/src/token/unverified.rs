@@ -68,7 +68,7 @@ impl SignedClaims {
 }
 
 /// Signing input, header, claims and signature.
-fn three_parts(token: &str) -> Option<(&str, &str, &str, &str)> {
+pub(crate) fn three_parts(token: &str) -> Option<(&str, &str, &str, &str)> {
     let (signing_input, signature) = token.rsplit_once('.')?;
     let (header, claims) = signing_input.split_once('.')?;
     (!claims.contains('.')).then_some((signing_input, header, claims, signature))
@@ -76,10 +76,10 @@ fn three_parts(token: &str) -> Option<(&str, &str, &str, &str)> {
 
 /// RFC 7515 §2: base64url without padding; also the unused bits of the last character must be
 /// zero, or one token could be written in several ways.
-fn decoded(part: &str) -> Result<Vec<u8>, Reason> {
+pub(crate) fn decoded(part: &str) -> Result<Vec<u8>, Reason> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Reason::BadBase64)
 }
 
-fn decoded_text(part: &str) -> Result<String, Reason> {
+pub(crate) fn decoded_text(part: &str) -> Result<String, Reason> {
     String::from_utf8(decoded(part)?).map_err(|_| Reason::BadJson)
 }

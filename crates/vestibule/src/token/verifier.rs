@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    KeySource, RegisteredClients, VerifiedToken,
+    KeySource, RegisteredClients, TokenDigest, VerifiedToken,
     issuer::Issuer,
     policy::TokenPolicy,
     proof::Proof,
@@ -23,6 +23,7 @@ pub struct Verifier {
 
 /// A token whose signature can be checked: there is a key for it. Nothing is proven.
 pub(super) struct Candidate<'t> {
+    digest: TokenDigest,
     unverified: UnverifiedToken<'t>,
     issuer: Issuer,
     proof: Proof,
@@ -68,7 +69,7 @@ impl Verifier {
         token: &BearerToken<'_>,
         now: Timestamp,
     ) -> Result<VerifiedToken, Reason> {
-        let verified = match self.candidate(token).await {
+        let verified = match self.candidate(token, TokenDigest::of(token)).await {
             Ok(candidate) => self.prove(candidate, now),
             Err(refused) => Err(refused),
         };
@@ -79,6 +80,7 @@ impl Verifier {
     pub(super) async fn candidate<'t>(
         &self,
         token: &BearerToken<'t>,
+        digest: TokenDigest,
     ) -> Result<Candidate<'t>, Refused> {
         let (unverified, issuer) = self.form(token).map_err(Refused::form)?;
         self.admit(&issuer).await?;
@@ -91,6 +93,7 @@ impl Verifier {
             key,
         };
         Ok(Candidate {
+            digest,
             unverified,
             issuer,
             proof,
@@ -104,6 +107,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<VerifiedToken, Refused> {
         let Candidate {
+            digest,
             unverified,
             issuer,
             proof,
@@ -118,7 +122,7 @@ impl Verifier {
             }
         };
         match self.policy.accept(issuer, &signed, now) {
-            Ok(facts) => Ok(VerifiedToken::new(facts, proof)),
+            Ok(facts) => Ok(VerifiedToken::new(digest, facts, proof)),
             Err(reason) => {
                 let end = signed.claims().expires_at();
                 let ground = match (reason, end) {

@@ -345,6 +345,12 @@ async fn remembered_callers_are_believed_for_a_while() {
     let at = world.serve_through(&route).await;
     let ada = world.ada();
     is_remembered(at, &ada).await;
+    let staying = tokio::spawn({
+        let ada = ada.clone();
+        async move { ask(at, "GET", "/stay", &ada).await }
+    });
+    // It has begun by then.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     link.cut();
     let away = Instant::now();
     let refused = loop {
@@ -360,6 +366,15 @@ async fn remembered_callers_are_believed_for_a_while() {
     assert!(refused.retry_after, "{refused:?}");
     let lasted = refused.begun.duration_since(away);
     assert!(lasted > Duration::from_secs(2), "{lasted:?}");
+    // Nor does a connection that is open go on for ever. It looks every five seconds.
+    let stayed = staying.await.unwrap();
+    assert_eq!(stayed.code, "storage_unavailable", "{stayed:?}");
+    let lasted = (stayed.begun + stayed.took).duration_since(away);
+    assert!(lasted > Duration::from_secs(2), "{lasted:?}");
+    assert!(
+        lasted < Duration::from_secs(3 + 5) + TIMEOUT + SLACK,
+        "{lasted:?}"
+    );
 
     link.resume();
     within(RECOVERY, "she is let in again", async || {

@@ -16,7 +16,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 use sqlx::{ConnectOptions as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 use uuid::Uuid;
 use vestibule::{
-    Principal, Problem, Settings, TenantSession, Vestibule,
+    Lease, Principal, Problem, Settings, TenantSession, Vestibule,
     clock::SystemClock,
     settings::{DatabaseSettings, SettingsReader},
     store::{Account, Directory},
@@ -90,6 +90,7 @@ impl World {
         let vestibule = Vestibule::builder(settings).build().await.unwrap();
         let application = Router::new()
             .route("/me", get(me))
+            .route("/stay", get(stay))
             .route("/notes", get(count).post(add))
             .route("/notes/all", get(all))
             .route("/tags", get(tags))
@@ -145,6 +146,11 @@ fn settings(
 
 async fn me(principal: Principal) -> Json<Principal> {
     Json(principal)
+}
+
+/// Answers when the caller may stay no longer, and says why as a refusal would.
+async fn stay(mut lease: Lease) -> [(&'static str, &'static str); 1] {
+    [("x-vestibule-code", lease.ended().await.as_str())]
 }
 
 async fn count(session: TenantSession) -> Result<Json<i64>, Problem> {

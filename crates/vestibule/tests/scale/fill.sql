@@ -31,6 +31,11 @@ ALTER TABLE vestibule.changes ENABLE TRIGGER number_change;
 INSERT INTO vestibule.placements (account_id, cluster)
 SELECT id, 'eu' FROM vestibule.accounts WHERE created_at % 2 = 1;
 
+-- A bad day: far from any that is used here.
+INSERT INTO vestibule.cut_offs (kind, key, issued_before, ends_at)
+SELECT 'token', lpad(to_hex(n), 32, '0'), $NOW, $NOW + 86400000 + n
+FROM generate_series(0, LEAST($USERS, 100000) - 1) n;
+
 INSERT INTO vestibule_tenants.vestibule_account (account_id, step, created_at)
 SELECT id, 1, created_at FROM vestibule.accounts;
 

@@ -6,6 +6,7 @@ pub fn principal(other: Principal) -> Principal {
     Principal {
         caller: anything(), //~ E0451
         token: anything(),  //~ E0451
+        proven: anything(), //~ E0451
         scope: None,     //~ E0451
     }
 }

@@ -30,7 +30,7 @@ const START: Timestamp = Timestamp::from_secs(1_795_428_000);
 
 /// How long a test waits for what happens in the background. A change of the directory is
 /// promised within a second; a busy machine may take longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The scope registered for Acme's robot.
 pub const ROBOT_SCOPE: &str = "notes:read";

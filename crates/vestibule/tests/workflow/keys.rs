@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use tokio::task::JoinSet;
 use vestibule::Reason;
 use vestibule_sandbox::{Endpoint, Fault, SigningKey};
 
@@ -37,6 +38,27 @@ async fn a_clients_new_key_is_good_at_once() {
     // The other client's set has not been looked at.
     let of_other = "/v1/clients/sc_robot02/.well-known/openid-configuration/jwks";
     assert_eq!(app.sandbox.calls_for(of_other), 0);
+}
+
+/// Whoever brings the new key or the old one comes in, and all of them cost one look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_with_two_hundred_in_flight() {
+    let app = app().await;
+    app.user("user_ada").me().await.ok();
+    let before = app.sandbox.calls(Endpoint::Jwks);
+    let mut actors: Vec<_> = (0..100).map(|_| app.user("user_ada")).collect();
+    app.sandbox.rotate_account_key();
+    actors.extend((0..100).map(|_| app.user("user_ada")));
+    let mut requests = JoinSet::new();
+    for actor in actors {
+        requests.spawn(async move {
+            actor.me().await.ok();
+        });
+    }
+    while let Some(done) = requests.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(app.sandbox.calls(Endpoint::Jwks), before + 1);
 }
 
 #[tokio::test]
@@ -120,9 +142,11 @@ async fn one_withdrawn_key_of_several() {
 #[tokio::test]
 async fn an_outage_withdraws_nothing() {
     for fault in [
+        Fault::Status(500),
         Fault::Status(503),
         Fault::Status(401),
         Fault::Html,
+        Fault::Oversized,
         Fault::Reset,
     ] {
         let app = app().await;

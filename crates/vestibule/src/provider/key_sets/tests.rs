@@ -1,3 +1,5 @@
+mod invented;
+
 use super::{super::testing::*, *};
 use crate::clock::ManualClock;
 

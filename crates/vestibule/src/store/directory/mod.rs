@@ -6,6 +6,7 @@
 
 mod accounts;
 mod clients;
+mod cut_offs;
 mod ears;
 mod facts;
 mod migrations;
@@ -64,6 +65,7 @@ struct Inner {
 pub(super) const OPERATIONS: &[&[&Operation]] = &[
     accounts::OPERATIONS,
     clients::OPERATIONS,
+    cut_offs::OPERATIONS,
     facts::OPERATIONS,
     migrations::OPERATIONS,
     opening::OPERATIONS,

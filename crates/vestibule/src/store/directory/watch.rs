@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{Directory, Kind, Operation, ears::Ears};
 use crate::{
     clock::Timestamp,
-    store::{Change, StoreError, query::Query},
+    store::{Change, CutOff, StoreError, query::Query},
 };
 
 /// One look that takes longer is given up, and the connection with it.
@@ -353,6 +353,9 @@ impl ChangeRow {
                 subject: self.key,
             },
             ("client", _) => Change::Client(self.key),
+            ("cut_off", _) => {
+                CutOff::from_line(&self.key).map_or(Change::Everything, Change::CutOff)
+            }
             // A newer version may know more kinds.
             _ => Change::Everything,
         }

@@ -118,6 +118,7 @@ impl Writing {
                 Change::Account(id) => ("account", id.to_string(), None),
                 Change::User { provider, subject } => ("user", subject, Some(provider)),
                 Change::Client(client_id) => ("client", client_id, None),
+                Change::CutOff(cut_off) => ("cut_off", cut_off.to_line(), None),
                 Change::Everything => ("everything", String::new(), None),
             };
             let query = Query::of(&ANNOUNCE)

@@ -48,6 +48,14 @@ fn what_a_users_token_states() {
 }
 
 #[test]
+fn a_token_is_first_used_once() {
+    let token = World::new().accepts(&Mint::user());
+    let same = token.clone();
+    assert!(token.first_use());
+    assert!(!token.first_use() && !same.first_use());
+}
+
+#[test]
 fn nothing_that_a_machine_writes_grants_anything() {
     let token = Mint::machine()
         .claim("azp", json!("con_acme"))
@@ -190,6 +198,7 @@ fn a_users_connection() {
     for value in NO_TEXTS {
         world.refuses(&user("azp", value()), Reason::BadClaim);
     }
+    world.accepts(&user("azp", json!("c".repeat(128))));
     world.refuses(&user("azp", json!("c".repeat(129))), Reason::BadClaim);
     world.refuses(&user("azp", json!("con\n")), Reason::BadClaim);
 }
@@ -305,8 +314,23 @@ fn another_claim_may_name_the_tenant() {
     // `aud` is judged all the same.
     world.refuses(&user("aud", json!(1)), Reason::BadClaim);
     // One of the claims that are read anyway.
-    let world = World::with(|settings| settings.tenant_claim = "azp".to_owned());
-    assert_eq!(tenants(&world.accepts(&Mint::user())), ["con_acme"]);
+    for claim in ["azp", "client_id", "scope"] {
+        let world = World::with(|settings| settings.tenant_claim = claim.to_owned());
+        let token = world.accepts(&user(claim, json!("tenant_acme")));
+        assert_eq!(tenants(&token), ["tenant_acme"], "{claim}");
+    }
+}
+
+/// Only the claim that is named, wherever in the token it stands.
+#[test]
+fn no_other_claim_names_the_tenant() {
+    let world = World::with(|settings| settings.tenant_claim = "tenant".to_owned());
+    let token = user("tenant", json!("tenant_acme"));
+    let both = token.claim("tenant_before", json!("tenant_globex"));
+    let both = both.claim("zone", json!("tenant_globex"));
+    assert_eq!(tenants(&world.accepts(&both)), ["tenant_acme"]);
+    let other = user("zone", json!("tenant_globex"));
+    assert_eq!(tenants(&world.accepts(&other)), [""; 0]);
 }
 
 #[test]

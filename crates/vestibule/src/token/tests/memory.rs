@@ -104,7 +104,7 @@ pub(super) fn filler(subject: &str, expires_at: Timestamp) -> VerifiedToken {
         kid: "account1".into(),
         key: VerifyingKey::new(signing_key(PROVIDER_KEY).verifying_key()),
     };
-    VerifiedToken::new(facts, proof)
+    VerifiedToken::new(digest("any"), facts, proof)
 }
 
 pub(super) fn digest(text: &str) -> TokenDigest {

@@ -16,19 +16,20 @@ const USERS: u32 = 10_000;
 const ACCOUNTS: u32 = 1_000;
 
 /// Tables that grow with accounts, users and requests. The others hold a few rows.
-const GROWING: [&str; 6] = [
+const GROWING: [&str; 7] = [
     "accounts",
     "users",
     "service_clients",
     "kept_facts",
     "changes",
     "placements",
+    "cut_offs",
 ];
 
 /// Forgets everything, on purpose.
 const READS_ALL: &str = "forget_all_facts";
 /// How much is old is known only when they run: PostgreSQL plans them for their values.
-const BY_AGE: [&str; 2] = ["forget_facts_before", "prune_changes"];
+const BY_AGE: [&str; 3] = ["forget_facts_before", "prune_changes", "forget_cut_offs"];
 
 async fn filled() -> (Database, PgConnection) {
     let database = Database::on_postgres(PostgresLogin::Functions).await;

@@ -1,38 +1,28 @@
-//! `X-Vestibule-Assertion`: who calls, signed, so that an application behind the proxy can check
-//! without a call that the identity comes from here.
+//! The signing half: who calls, signed once for the same facts in half a minute.
 //!
-//! A JWT (RFC 7519) with a type and an issuer of its own, so that nobody takes it for an access
-//! token or an access token for it (RFC 8725 §3.11, §3.12). It is good for a minute, for one
-//! application, and not past the end of the token that it was made for.
-//!
-//! The same facts for the same application are signed once in half a minute: the facts themselves
-//! are what an assertion is remembered under, so that a changed role never meets an old signature.
-
-mod keys;
+//! The facts themselves are what an assertion is remembered under, so that a changed role never
+//! meets an old signature.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::http::HeaderValue;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::HeaderValue;
 use quick_cache::sync::Cache;
 use serde::Serialize;
-use vestibule::{
-    clock::{Clock as _, SystemClock},
+
+use super::{
+    LIFETIME, TYPE,
+    keys::{DayKey, PublicKey, Root},
+};
+use crate::{
+    clock::SharedClock,
     principal::Principal,
     provider::access_key::AccessKey,
-    settings::SettingsReader,
+    settings::{SettingsReader, assertions},
 };
-
-use self::keys::{DayKey, PublicKey, Root};
-
-/// `typ` of the header.
-pub(crate) const TYPE: &str = "vestibule-assertion+jwt";
-
-/// How long an assertion is good for, in seconds.
-const LIFETIME: i64 = 60;
 
 /// How long one is handed out again, in seconds: what is left is for the way to the application.
 const REUSE: i64 = 30;
@@ -46,17 +36,16 @@ const SCOPE_BYTES: usize = 2_048;
 
 /// The settings: `VESTIBULE_ASSERTION_AUDIENCES` and `VESTIBULE_ASSERTION_ISSUER`.
 #[derive(Clone, Debug)]
-pub(crate) struct AssertionSettings {
-    /// The applications that assertions are for; the first one is for rules that name none.
-    pub(crate) audiences: Vec<String>,
-    /// `iss`.
-    pub(crate) issuer: String,
+pub struct SigningSettings {
+    audiences: Vec<String>,
+    issuer: Arc<str>,
     root: Root,
 }
 
 /// Signs who calls.
-pub(crate) struct Assertions {
-    settings: AssertionSettings,
+pub struct AssertionSigner {
+    settings: SigningSettings,
+    clock: SharedClock,
     today: Mutex<Arc<DayKey>>,
     signed: Cache<String, Signed>,
 }
@@ -65,7 +54,6 @@ pub(crate) struct Assertions {
 struct Signed {
     header: HeaderValue,
     issued_at: i64,
-    expires_at: i64,
 }
 
 /// What is asserted, but for the times.
@@ -85,73 +73,77 @@ struct Facts<'a> {
     tenant_id: &'a str,
     client_id: &'a str,
     scope: String,
+    /// `exp` of the token that the caller came with.
+    token_exp: i64,
 }
 
 /// `/.well-known/jwks.json` (RFC 7517 §5).
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct PublishedKeys {
+pub struct PublishedKeys {
     keys: Vec<PublicKey>,
 }
 
-impl AssertionSettings {
+impl SigningSettings {
     /// Reads the section: none within where assertions are off, none at all where something was
     /// wrong, which `reader` then knows.
     ///
     /// The keys come from the access key, which all replicas have.
-    pub(crate) fn read(
+    pub fn read(
         reader: &mut SettingsReader,
         access_key: Option<&AccessKey>,
     ) -> Option<Option<Self>> {
         const AUDIENCES: &str = "VESTIBULE_ASSERTION_AUDIENCES";
         let audiences = reader.list(AUDIENCES);
-        let all_plain = audiences.iter().all(|audience| is_plain(audience));
+        let all_plain = audiences
+            .iter()
+            .all(|audience| assertions::is_plain(audience));
         let audiences = reader.noted(
             AUDIENCES,
             match all_plain {
                 true => Ok(audiences),
-                false => {
-                    Err("must be names or addresses without spaces, separated by commas".to_owned())
-                }
+                false => Err(format!(
+                    "must be {}, separated by commas",
+                    assertions::PLAIN
+                )),
             },
         );
-        let issuer = reader.parsed(
-            "VESTIBULE_ASSERTION_ISSUER",
-            "vestibule".to_owned(),
-            |text| match is_plain(text) {
-                true => Ok(text.to_owned()),
-                false => Err("must be a name or an address without spaces".to_owned()),
-            },
-        );
+        let issuer = assertions::issuer(reader);
         let (audiences, issuer) = (audiences?, issuer?);
         if audiences.is_empty() {
             return Some(None);
         }
-        if audiences.contains(&issuer) {
+        if audiences.iter().any(|audience| **audience == *issuer) {
             reader.problem(AUDIENCES, "must differ from VESTIBULE_ASSERTION_ISSUER");
             return None;
         }
-        let root = Root::new(access_key?.derive_key("assertions"));
         Some(Some(Self {
             audiences,
             issuer,
-            root,
+            root: Root::of(access_key?),
         }))
+    }
+
+    /// The applications that assertions may be for; the first one is for whoever names none.
+    pub fn audiences(&self) -> &[String] {
+        &self.audiences
     }
 }
 
-impl Assertions {
-    pub(crate) fn new(settings: AssertionSettings) -> Self {
-        let today = settings.root.key_at(now());
+impl AssertionSigner {
+    /// Signs as the settings say, at the time of `clock`.
+    pub fn new(settings: SigningSettings, clock: SharedClock) -> Self {
+        let today = settings.root.key_at(clock.now().as_secs());
         Self {
             settings,
+            clock,
             today: Mutex::new(Arc::new(today)),
             signed: Cache::new(REMEMBERED),
         }
     }
 
-    /// The assertion about this caller for `audience`, or for the first application.
-    pub(crate) fn about(&self, principal: &Principal, audience: Option<&str>) -> HeaderValue {
-        self.about_at(principal, audience, now())
+    /// The header's value about this caller for `audience`, or for the first application.
+    pub fn about(&self, principal: &Principal, audience: Option<&str>) -> HeaderValue {
+        self.about_at(principal, audience, self.clock.now().as_secs())
     }
 
     fn about_at(&self, principal: &Principal, audience: Option<&str>, now: i64) -> HeaderValue {
@@ -165,7 +157,6 @@ impl Assertions {
         let facts = serde_json::to_string(&self.facts(principal, audience)).unwrap_or_default();
         if let Some(signed) = self.signed.get(&facts)
             && (signed.issued_at..signed.issued_at.saturating_add(REUSE)).contains(&now)
-            && signed.expires_at <= token_ends
         {
             return signed.header;
         }
@@ -178,16 +169,15 @@ impl Assertions {
             Signed {
                 header: header.clone(),
                 issued_at: now,
-                expires_at,
             },
         );
         header
     }
 
     /// The keys that applications check with.
-    pub(crate) fn published(&self) -> PublishedKeys {
+    pub fn published(&self) -> PublishedKeys {
         PublishedKeys {
-            keys: self.settings.root.published_at(now()),
+            keys: self.settings.root.published_at(self.clock.now().as_secs()),
         }
     }
 
@@ -216,6 +206,7 @@ impl Assertions {
             tenant_id: &account.authress_tenant_id,
             client_id: &principal.token().client_id,
             scope,
+            token_exp: principal.token().expires_at.as_secs(),
         }
     }
 
@@ -248,19 +239,10 @@ impl Assertions {
     }
 }
 
-impl fmt::Debug for Assertions {
+impl fmt::Debug for AssertionSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Assertions")
+        f.debug_struct("AssertionSigner")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
-}
-
-fn is_plain(text: &str) -> bool {
-    !text.chars().any(|c| c.is_control() || c.is_whitespace())
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    SystemClock.now().as_secs()
 }

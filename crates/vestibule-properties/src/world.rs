@@ -25,7 +25,31 @@ use vestibule_server::{serve::Server, settings::ServerSettings, telemetry::metri
 /// 2026-11-23T10:00:00Z.
 const NOW: Timestamp = Timestamp::from_secs(1_795_428_000);
 
-pub(super) async fn exchange(address: SocketAddr, head: &[u8]) -> Vec<u8> {
+/// What all of it runs on.
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+});
+
+/// All of it, for the life of the process.
+pub(crate) struct World {
+    pub(crate) vestibule: Vestibule,
+    /// What it was started with.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) public: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// Ada's, a member at Acme.
+    pub(crate) token: String,
+    /// For files.
+    pub(crate) directory: TempDir,
+    _sandbox: Sandbox,
+}
+
+pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| RUNTIME.block_on(start()));
+
+pub(crate) async fn exchange(address: SocketAddr, head: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     // It may answer before it has read all, and close.
     drop(stream.write_all(head).await);
@@ -34,33 +58,7 @@ pub(super) async fn exchange(address: SocketAddr, head: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// All of it, for the life of the process.
-pub(super) struct World {
-    pub(super) runtime: Runtime,
-    pub(super) public: SocketAddr,
-    pub(super) admin: SocketAddr,
-    pub(super) token: String,
-    _sandbox: Sandbox,
-    _directory: TempDir,
-}
-
-pub(super) static WORLD: LazyLock<World> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let (public, admin, token, sandbox, directory) = runtime.block_on(start());
-    World {
-        runtime,
-        public,
-        admin,
-        token,
-        _sandbox: sandbox,
-        _directory: directory,
-    }
-});
-
-async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
+async fn start() -> World {
     let directory = tempfile::tempdir().expect("a directory");
     let clock = ManualClock::new(NOW);
     let time = clock.clone();
@@ -70,19 +68,20 @@ async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
         .await
         .expect("a sandbox");
     sandbox.add_demo_world();
-    let mut pairs: Vec<(&str, String)> = sandbox.environment();
+    let mut environment: Vec<(&str, String)> = sandbox.environment();
     let database = directory.path().join("vestibule.db");
-    pairs.extend([
+    environment.extend([
         ("DATABASE_URL", format!("sqlite:{}", database.display())),
         ("VESTIBULE_LISTEN", "127.0.0.1:0".to_owned()),
         ("VESTIBULE_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
     ]);
-    let mut reader = SettingsReader::from_pairs(pairs);
+    let mut reader = SettingsReader::from_pairs(environment.clone());
     let server = ServerSettings::read(&mut reader, None).expect("sound settings");
     let settings = Settings {
         provider: ProviderSettings::read(&mut reader).expect("sound settings"),
         database: DatabaseSettings::read(&mut reader).expect("sound settings"),
         admission: AdmissionSettings::read(&mut reader).expect("sound settings"),
+        assertions: None,
     };
     let shared = Arc::new(clock);
     let accounts = Directory::migrate(&settings.database, shared.clone())
@@ -101,11 +100,19 @@ async fn start() -> (SocketAddr, SocketAddr, String, Sandbox, TempDir) {
     while !vestibule.readiness().await.keys {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let server = Server::bind(server, vestibule, Metrics::install())
+    let server = Server::bind(server, vestibule.clone(), Metrics::install())
         .await
         .expect("free ports");
     let (public, admin) = (server.public_address(), server.admin_address());
     tokio::spawn(server.run(std::future::pending()));
     let token = sandbox.user_token("user_ada").mint();
-    (public, admin, token, sandbox, directory)
+    World {
+        vestibule,
+        environment,
+        public,
+        admin,
+        token,
+        directory,
+        _sandbox: sandbox,
+    }
 }

@@ -1,0 +1,61 @@
+//! A caller whom the server has asserted: the directory is asked for him by name, and has to know
+//! the same one.
+//!
+//! Authress is not asked: the server did, at most a minute ago. What an assertion says of role and
+//! status is not read, so what changed since it was signed counts.
+
+use std::sync::Arc;
+
+use super::{Caller, Principal, PrincipalKind, Proven, TokenFacts, resolver::Resolver};
+use crate::{
+    assertion::{AssertedFacts, VerifiedAssertion},
+    error::{Reason, Refusal},
+};
+
+/// A caller and the scopes that count.
+pub(super) type Known = (Arc<Caller>, Arc<[Arc<str>]>);
+
+impl Resolver {
+    pub(crate) async fn asserted(
+        &self,
+        assertion: &VerifiedAssertion,
+    ) -> Result<Principal, Refusal> {
+        let facts = assertion.facts();
+        let (caller, scopes) = self.known(facts).await?;
+        // The server refused older tokens before it signed this.
+        self.admit(&caller, &facts.client_id, facts.issued_at)?;
+        let token = TokenFacts {
+            issuer: Arc::clone(&facts.issuer),
+            client_id: Arc::clone(&facts.client_id),
+            scopes,
+            expires_at: facts.token_ends,
+        };
+        let proven = Proven::Assertion(assertion.clone());
+        Ok(Principal::new(caller, token, proven))
+    }
+
+    /// Whom the directory knows under the asserted name, and his scopes.
+    pub(super) async fn known(&self, facts: &AssertedFacts) -> Result<Known, Refusal> {
+        match facts.kind {
+            PrincipalKind::User => {
+                let known = self.local.user(&facts.subject).await?;
+                let caller = same(known, facts).ok_or(Reason::UnknownUser)?;
+                Ok((caller, Arc::clone(&facts.scopes)))
+            }
+            PrincipalKind::Machine => {
+                let known = self.local.client(&facts.subject).await?;
+                let client = known.ok_or(Reason::UnknownClient)?;
+                let caller = Some(Arc::clone(&client.caller));
+                let caller = same(caller, facts).ok_or(Reason::UnknownClient)?;
+                Ok((caller, Arc::clone(&client.scopes)))
+            }
+        }
+    }
+}
+
+/// The caller, where it is the one that was asserted and not another of the same name.
+fn same(known: Option<Arc<Caller>>, facts: &AssertedFacts) -> Option<Arc<Caller>> {
+    known.filter(|caller| {
+        caller.identity.user.id == facts.id && caller.account_id() == facts.account_id
+    })
+}
