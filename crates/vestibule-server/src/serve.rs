@@ -141,7 +141,7 @@ impl Server {
                 "metrics can be read from other machines: VESTIBULE_ADMIN_LISTEN is not a loopback address"
             );
         }
-        let public = routes::router(
+        let routers = routes::routers(
             self.vestibule.clone(),
             self.settings.access_log,
             Gateway {
@@ -158,12 +158,12 @@ impl Server {
         let upkeep = AbortOnDrop(tokio::spawn(self.metrics.keep_up()));
         let (stopping, stopped) = watch::channel(());
         let mut listeners = vec![
-            tokio::spawn(accept(self.public, public.clone(), stopped.clone())),
+            tokio::spawn(accept(self.public, routers.public, stopped.clone())),
             tokio::spawn(accept(self.admin, admin, stopped.clone())),
         ];
         if let Some(grpc) = self.grpc {
             let vestibule = self.vestibule.clone();
-            let door = grpc::Door::new(public, self.settings.trusted_proxies);
+            let door = grpc::Door::new(routers.authorize, self.settings.trusted_proxies);
             listeners.push(tokio::spawn(accept_grpc(grpc, door, vestibule, stopped)));
         }
         stop.await;
