@@ -20,7 +20,7 @@ use vestibule::{Vestibule, assertion::AssertionSigner, clock::SystemClock};
 use crate::{
     admin::{self, OwnAddress},
     grpc,
-    routes::{self, Gateway},
+    routes::{self, Gateway, Routers},
     settings::ServerSettings,
     telemetry::metrics::Metrics,
 };
@@ -140,7 +140,7 @@ impl Server {
                 "metrics can be read from other machines: VESTIBULE_ADMIN_LISTEN is not a loopback address"
             );
         }
-        let public = public_api(self.settings.clone(), self.vestibule.clone());
+        let routers = routers(self.settings.clone(), self.vestibule.clone());
         let admin = admin::router(
             self.vestibule.clone(),
             self.metrics.clone(),
@@ -149,12 +149,12 @@ impl Server {
         let upkeep = AbortOnDrop(tokio::spawn(self.metrics.keep_up()));
         let (stopping, stopped) = watch::channel(());
         let mut listeners = vec![
-            tokio::spawn(accept(self.public, public.clone(), stopped.clone())),
+            tokio::spawn(accept(self.public, routers.public, stopped.clone())),
             tokio::spawn(accept(self.admin, admin, stopped.clone())),
         ];
         if let Some(grpc) = self.grpc {
             let vestibule = self.vestibule.clone();
-            let door = grpc::Door::new(public, self.settings.trusted_proxies);
+            let door = grpc::Door::new(routers.authorize, self.settings.trusted_proxies);
             listeners.push(tokio::spawn(accept_grpc(grpc, door, vestibule, stopped)));
         }
         stop.await;
@@ -178,6 +178,10 @@ impl Server {
 /// extension [`ConnectInfo`].
 #[doc(hidden)]
 pub fn public_api(settings: ServerSettings, vestibule: Vestibule) -> Router {
+    routers(settings, vestibule).public
+}
+
+fn routers(settings: ServerSettings, vestibule: Vestibule) -> Routers {
     let gateway = Gateway {
         rules: settings.rules,
         assertions: settings
@@ -186,7 +190,7 @@ pub fn public_api(settings: ServerSettings, vestibule: Vestibule) -> Router {
         trusted_proxies: settings.trusted_proxies,
         decision_max_age: settings.decision_max_age,
     };
-    routes::router(vestibule, settings.access_log, gateway)
+    routes::routers(vestibule, settings.access_log, gateway)
 }
 
 /// Ends when the process is told to stop: SIGTERM or SIGINT (Ctrl-C).

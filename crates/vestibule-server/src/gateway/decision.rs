@@ -74,12 +74,12 @@ async fn principal(parts: &mut Parts) -> Result<Principal, Problem> {
 }
 
 fn original(
-    parts: &Parts,
+    parts: &mut Parts,
     trusted_proxies: &[Network],
 ) -> Result<Option<OriginalRequest>, Problem> {
     // A door that knows it has said so.
-    if let Some(original) = parts.extensions.get::<OriginalRequest>() {
-        return Ok(Some(original.clone()));
+    if let Some(original) = parts.extensions.remove::<OriginalRequest>() {
+        return Ok(Some(original));
     }
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let trusted =

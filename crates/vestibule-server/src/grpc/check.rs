@@ -1,15 +1,14 @@
 //! One check: Envoy's description of a request → `/v1/authorize` → what Envoy is to do.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, mem, net::SocketAddr};
 
 use axum::{
     Router,
     body::{self, Body},
     extract::ConnectInfo,
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode, Uri,
         header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_LENGTH, ORIGIN},
-        request,
     },
     response::Response as HttpResponse,
 };
@@ -99,12 +98,12 @@ impl Authorization for Door {
         let peer = request.remote_addr();
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let source = self.source(peer, &attributes);
-        let described = attributes
+        let mut described = attributes
             .request
             .and_then(|request| request.http)
             .ok_or_else(|| Status::invalid_argument("no HTTP request is described"))?;
         let trusted = peer.is_some_and(|peer| self.trusts(peer));
-        let asked = asked(&described, source, trusted)?;
+        let asked = asked(&mut described, source, trusted)?;
         // A router is always ready, and cheap to clone.
         let answer = match self.router.clone().call(asked).await {
             Ok(answer) => answer,
@@ -119,89 +118,83 @@ impl Authorization for Door {
     }
 }
 
-/// The request to `/v1/authorize`. Of the described one it has what authentication looks at.
+/// The request to `/v1/authorize`. Of the described one it has what authentication looks at, and
+/// takes what nobody needs after it.
 fn asked(
-    described: &Described,
+    described: &mut Described,
     source: Option<SocketAddr>,
     trusted: bool,
 ) -> Result<HttpRequest<Body>, Status> {
     let method = Method::from_bytes(described.method.as_bytes())
         .map_err(|_| Status::invalid_argument("no method is described"))?;
     let original = OriginalRequest {
-        method: described.method.clone(),
-        host: described.host.clone(),
-        target: described.path.clone(),
+        method: mem::take(&mut described.method),
+        host: mem::take(&mut described.host),
+        target: mem::take(&mut described.path),
     };
-    let mut asked: request::Builder = HttpRequest::builder()
-        .method(method)
-        .uri(AUTHORIZE)
-        .extension(original);
+    let mut asked = HttpRequest::new(Body::empty());
+    *asked.method_mut() = method;
+    *asked.uri_mut() = Uri::from_static(AUTHORIZE);
+    asked.extensions_mut().insert(original);
     if let Some(source) = source {
-        asked = asked.extension(ConnectInfo(source));
+        asked.extensions_mut().insert(ConnectInfo(source));
     }
-    // From anybody else it says what its sender likes.
-    let forwarded = trusted.then_some(FORWARDED_FOR);
-    for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD]
-        .into_iter()
-        .chain(forwarded)
-    {
-        for value in values(described, &name) {
+    for (name, value) in headers(described) {
+        if name.eq_ignore_ascii_case(AUTHORIZATION.as_str()) {
+            // What cannot be a header is still a credential that was sent, and a bad one.
+            let value = HeaderValue::from_bytes(value)
+                .unwrap_or_else(|_| HeaderValue::from_static("malformed"));
+            asked.headers_mut().append(AUTHORIZATION, value);
+        } else if let Some(name) = looked_at(name, trusted)
             // What cannot be a header says nothing.
-            if let Ok(value) = HeaderValue::from_bytes(value) {
-                asked = asked.header(&name, value);
-            }
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            asked.headers_mut().append(name, value);
         }
     }
-    for value in values(described, &AUTHORIZATION) {
-        // What cannot be a header is still a credential that was sent, and a bad one.
-        let value = HeaderValue::from_bytes(value)
-            .unwrap_or_else(|_| HeaderValue::from_static("malformed"));
-        asked = asked.header(AUTHORIZATION, value);
-    }
-    asked
-        .body(Body::empty())
-        .map_err(|_| Status::internal("the check cannot be asked"))
+    Ok(asked)
 }
 
-/// Every copy of a header, wherever Envoy describes it: with `encode_raw_headers` all are in a list
-/// and none in the map. In the map it has joined repeated ones with a comma, which no bearer token
-/// has: that stays malformed.
-fn values<'a>(described: &'a Described, name: &HeaderName) -> Vec<&'a [u8]> {
-    let is_it = |key: &str| key.eq_ignore_ascii_case(name.as_str());
-    let mapped = described
-        .headers
-        .iter()
-        .filter(|(key, _)| is_it(key))
-        .map(|(_, value)| value.as_bytes());
-    let raw = described.header_map.iter().flat_map(|map| &map.headers);
-    let raw = raw
-        .filter(|header| is_it(&header.key))
-        .map(|header| match &*header.raw_value {
-            [] => header.value.as_bytes(),
-            raw => raw,
-        });
-    mapped.chain(raw).collect()
+/// The header of this name, if it counts beside the credential. From anybody who is not trusted
+/// `X-Forwarded-For` says what its sender likes.
+fn looked_at(name: &str, trusted: bool) -> Option<HeaderName> {
+    let forwarded = trusted.then_some(FORWARDED_FOR);
+    [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD]
+        .into_iter()
+        .chain(forwarded)
+        .find(|known| name.eq_ignore_ascii_case(known.as_str()))
 }
 
-/// The names of all headers that the client sent.
-fn names(described: &Described) -> impl Iterator<Item = &str> {
+/// Every header that the client sent, each copy apart, wherever Envoy describes it: with
+/// `encode_raw_headers` all are in a list and none in the map. In the map it has joined repeated ones
+/// with a comma, which no bearer token has: that stays malformed.
+fn headers(described: &Described) -> impl Iterator<Item = (&str, &[u8])> {
+    let mapped = described.headers.iter();
     let raw = described.header_map.iter().flat_map(|map| &map.headers);
-    described
-        .headers
-        .keys()
-        .map(String::as_str)
-        .chain(raw.map(|header| &*header.key))
+    mapped
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .chain(raw.map(|header| {
+            let value = match &*header.raw_value {
+                [] => header.value.as_bytes(),
+                raw => raw,
+            };
+            (&*header.key, value)
+        }))
 }
 
 fn allowed(answer: &HttpResponse, described: &Described) -> CheckResponse {
     let identity = answer.headers();
-    let ok = OkHttpResponse {
-        headers: identity
+    let mut overwritten = Vec::with_capacity(identity.len());
+    overwritten.extend(
+        identity
             .iter()
             .filter(|(name, _)| name.as_str().starts_with(PREFIX))
-            .map(|(name, value)| overwrite(name, value))
-            .collect(),
-        headers_to_remove: names(described)
+            .map(|(name, value)| overwrite(name, value)),
+    );
+    let ok = OkHttpResponse {
+        headers: overwritten,
+        headers_to_remove: headers(described)
+            .map(|(name, _)| name)
             .filter(|name| is_spoofed(name, identity))
             .map(str::to_owned)
             .collect(),
@@ -241,9 +234,12 @@ async fn denied(answer: HttpResponse) -> Result<CheckResponse, Status> {
 
 /// Whether a client's header reads as one of ours to somebody, and is not replaced by ours.
 fn is_spoofed(name: &str, identity: &HeaderMap) -> bool {
-    let reads_as = name.to_ascii_lowercase().replace('_', "-");
+    let read = name.bytes().map(|byte| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    });
     // Looked up as HTTP does, without regard to case.
-    reads_as.starts_with(PREFIX) && !identity.contains_key(name)
+    read.take(PREFIX.len()).eq(PREFIX.bytes()) && !identity.contains_key(name)
 }
 
 fn overwrite(name: &HeaderName, value: &HeaderValue) -> HeaderValueOption {
@@ -268,24 +264,22 @@ fn metadata(identity: &HeaderMap) -> Struct {
             percent_decode_str(text).decode_utf8_lossy().into_owned(),
         )),
     };
-    let fields: HashMap<String, Value> = IDENTITY_HEADERS
-        .iter()
-        .filter_map(|name| {
-            let value = identity.get(name)?.to_str().ok()?;
-            let key = name.as_str().strip_prefix(PREFIX)?.replace('-', "_");
-            let value = if *name == SCOPES {
-                let scopes = value.split(',').filter(|scope| !scope.is_empty());
-                Value {
-                    kind: Some(Kind::ListValue(ListValue {
-                        values: scopes.map(decoded).collect(),
-                    })),
-                }
-            } else {
-                decoded(value)
-            };
-            Some((key, value))
-        })
-        .collect();
+    let mut fields = HashMap::with_capacity(IDENTITY_HEADERS.len());
+    fields.extend(IDENTITY_HEADERS.iter().filter_map(|name| {
+        let value = identity.get(name)?.to_str().ok()?;
+        let key = name.as_str().strip_prefix(PREFIX)?.replace('-', "_");
+        let value = if *name == SCOPES {
+            let scopes = value.split(',').filter(|scope| !scope.is_empty());
+            Value {
+                kind: Some(Kind::ListValue(ListValue {
+                    values: scopes.map(decoded).collect(),
+                })),
+            }
+        } else {
+            decoded(value)
+        };
+        Some((key, value))
+    }));
     Struct { fields }
 }
 
@@ -345,7 +339,7 @@ mod tests {
         ] {
             let described = described("x-forwarded-for", &["203.0.113.7", "192.0.2.1"], raw);
             let heard = |trusted| {
-                let asked = asked(&described, None, trusted).unwrap();
+                let asked = asked(&mut described.clone(), None, trusted).unwrap();
                 let values = asked.headers().get_all(FORWARDED_FOR).into_iter();
                 values
                     .map(|value| value.to_str().unwrap().to_owned())
@@ -359,10 +353,33 @@ mod tests {
     #[test]
     fn each_copy_of_a_credential_is_one() {
         for (raw, count) in [(false, 1), (true, 2)] {
-            let described = described("authorization", &["Bearer a", "Bearer b"], raw);
-            let asked = asked(&described, None, false).unwrap();
+            let mut described = described("authorization", &["Bearer a", "Bearer b"], raw);
+            let asked = asked(&mut described, None, false).unwrap();
             let copies = asked.headers().get_all(AUTHORIZATION);
             assert_eq!(copies.iter().count(), count, "raw: {raw}");
+        }
+    }
+    /// Of the client's headers, those are removed that somebody could take for ours.
+    #[test]
+    fn what_reads_as_ours_is_spoofed() {
+        let ours = HeaderMap::from_iter([(SCOPES, HeaderValue::from_static(""))]);
+        for name in [
+            "x-vestibule-role",
+            "X-Vestibule-Role",
+            "X_Vestibule_Role",
+            "x-vestibule-",
+        ] {
+            assert!(is_spoofed(name, &ours), "{name}");
+        }
+        // The last is replaced by ours.
+        for name in [
+            "",
+            "x-vestibul",
+            "x-vestibulerole",
+            "y-vestibule-role",
+            "X-Vestibule-Scopes",
+        ] {
+            assert!(!is_spoofed(name, &ours), "{name}");
         }
     }
 }

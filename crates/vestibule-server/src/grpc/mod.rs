@@ -1,7 +1,7 @@
 //! Envoy's `ext_authz` (v3) over gRPC, on a listener of its own.
 //!
-//! A check is asked of the same router as `/v1/authorize`, so that both doors have one verdict,
-//! one refusal and one log line. This module only translates.
+//! A check is asked of `/v1/authorize` itself, so that both doors have one verdict, one refusal
+//! and one log line. This module only translates.
 
 mod check;
 

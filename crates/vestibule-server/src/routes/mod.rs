@@ -99,29 +99,43 @@ fn endpoints() -> Vec<Endpoint> {
     ]
 }
 
-/// The public API, whole: routes, refusals, limits, and one log line per request.
-pub(crate) fn router(vestibule: Vestibule, access_log: AccessLog, gateway: Gateway) -> Router {
+/// What is served to whom.
+pub(crate) struct Routers {
+    /// The public API, whole: routes, refusals, limits.
+    pub(crate) public: Router,
+    /// `/v1/authorize` alone, for questions that have no body.
+    pub(crate) authorize: Router,
+}
+
+/// Both with one log line per request.
+pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gateway) -> Routers {
     let caching = Caching::new(
         gateway.decision_max_age,
         !gateway.rules.is_empty(),
         !gateway.trusted_proxies.is_empty(),
     );
     let layer = vestibule.layer().observe(access_log::observer(access_log));
-    endpoints()
+    let state = ApiState {
+        vestibule,
+        rules: Arc::new(gateway.rules),
+        assertions: gateway.assertions.map(Arc::new),
+        trusted_proxies: gateway.trusted_proxies.into(),
+        caching,
+        readiness: Arc::default(),
+    };
+    let authorize = Router::new()
+        .route("/v1/authorize", any(authorize::authorize))
+        .with_state(state.clone())
+        .layer(layer.clone());
+    let public = endpoints()
         .into_iter()
         .fold(Router::new(), |router, endpoint| {
             router.route(endpoint.path, endpoint.router)
         })
         .fallback(fallback::not_found)
         .method_not_allowed_fallback(fallback::method_not_allowed)
-        .with_state(ApiState {
-            vestibule,
-            rules: Arc::new(gateway.rules),
-            assertions: gateway.assertions.map(Arc::new),
-            trusted_proxies: gateway.trusted_proxies.into(),
-            caching,
-            readiness: Arc::default(),
-        })
+        .with_state(state)
         .layer(middleware::from_fn(fallback::no_large_bodies))
-        .layer(layer)
+        .layer(layer);
+    Routers { public, authorize }
 }
