@@ -27,7 +27,7 @@ use crate::{
 /// The application that assertions are for where no rule names one.
 const NO_RULE: &str = "none";
 
-/// The lines of [`Input`]: a peer, the trusted networks, a request to `/v1/authorize`, and rules.
+/// Lines with a peer, the trusted networks, a request to `/v1/authorize`, and rules: `input.rs`.
 ///
 /// What a peer that is not trusted says of another request changes nothing, neither the answer nor
 /// whom the request is counted against. Two places that say different things are refused. Of the

@@ -46,6 +46,38 @@ async fn changes_are_taken_over() {
 }
 
 #[tokio::test]
+async fn each_change_alone_is_taken_over() {
+    let app = app().await;
+    let ada = app.user("user_ada");
+    ada.me().await.ok();
+    let mut members = [
+        ("email", "ada@acme.example"),
+        ("name", "Ada"),
+        ("picture", ""),
+    ];
+    for (changed, value) in [
+        (2, "https://acme.example/a.png"),
+        (0, "a@acme.example"),
+        (1, "A"),
+        (2, "https://acme.example/b.png"),
+    ] {
+        members[changed].1 = value;
+        let user = User::new("user_ada").tenant("tenant_acme");
+        let user = members
+            .iter()
+            .fold(user, |user, (name, value)| user.member(*name, *value));
+        app.sandbox.add_user(user);
+        app.advance(TTL);
+        let name = members[changed].0;
+        let answer = eventually(
+            async || ada.me().await,
+            |answer| answer.json()["user"][name] == value,
+        );
+        assert_eq!(answer.await.ok()["user"][name], value, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_left_out() {
     let app = app().await;
     let long = |count: usize| "é".repeat(count);
