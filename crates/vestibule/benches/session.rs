@@ -101,7 +101,6 @@ async fn main() {
 
     let line = Link::to(database.server().address());
     let url = database.through(line.address()).application_url();
-    let mut pairs = pairs;
     pairs.retain(|(name, _)| *name != "DATABASE_URL");
     pairs.push(("DATABASE_URL", url.clone()));
     let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
