@@ -208,6 +208,9 @@ mod tests {
         assert_eq!(budget.reserve_for_unknown(&id(0), early), None);
         let turn = now + part;
         assert_eq!(budget.reserve_for_unknown(&id(0), turn), Some(turn));
+        // Nor is it doubtful for longer than is said.
+        assert!(budget.reserve_for_unknown(&id(0), turn + DOUBT).is_some());
+        assert_eq!(budget.lock().doubtful_turns.len(), 1);
     }
 
     #[tokio::test]
