@@ -95,7 +95,7 @@ on_postgres! {
     row_through_pgbouncer: Row, true, 50, 1_200;
     schema: Schema, false, 50, 1_200;
     schema_through_pgbouncer: Schema, true, 50, 1_200;
-    // Each database costs a connection of its own at every change of accounts.
+    // Each database has to be made, and costs a connection of its own at every change of accounts.
     database: Database, false, 6, 500;
     database_through_pgbouncer: Database, true, 6, 500;
 }

@@ -86,13 +86,13 @@ impl Dice {
 
 impl Storm {
     const WORKERS: usize = 12;
+    const ACCOUNTS: usize = 50;
 
-    /// As large as `ISOLATION_OPERATIONS` says.
+    /// As large as `ISOLATION_OPERATIONS` says, and then for all accounts.
     pub(crate) fn from_environment(accounts: usize, operations: usize) -> Self {
-        Self {
-            operations: number("ISOLATION_OPERATIONS")
-                .map_or(operations, |count| usize::try_from(count).unwrap()),
-            ..Self::small(accounts, operations)
+        match number("ISOLATION_OPERATIONS") {
+            Some(count) => Self::small(Self::ACCOUNTS, usize::try_from(count).unwrap()),
+            None => Self::small(accounts, operations),
         }
     }
 
