@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use serde_json::json;
+use vestibule::{Clock as _, Timestamp, clock::SystemClock};
 use vestibule_sandbox::User;
 
 use crate::world::{Answer, World, raw};
@@ -21,18 +22,22 @@ const HEADERS: [&str; 8] = [
     "x-vestibule-scopes",
 ];
 
-/// A moment whose text is known.
-const EXPIRES: (i64, &str) = (4_070_908_800, "2099-01-01T00:00:00Z");
+/// In ten minutes, and how that is written.
+fn end() -> (i64, String) {
+    let now = SystemClock.now().as_secs();
+    (now + 600, Timestamp::from_secs(now + 600).to_rfc3339())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_as_json() {
-    let world = World::new(&[("TOKEN_MAX_LIFETIME", "3153600000")]).await;
+    let world = World::new(&[]).await;
+    let (exp, expires_at) = end();
     let server = world.place.serve();
     world
         .sandbox
         .update_user("user_ada", |ada| ada.picture("https://acme.example/ada"))
         .unwrap();
-    let token = world.sandbox.user_token("user_ada").claim("exp", EXPIRES.0);
+    let token = world.sandbox.user_token("user_ada").claim("exp", exp);
     let answer = world.me(&server, &token.mint()).await.expect_ok();
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -63,7 +68,7 @@ async fn a_user_as_json() {
             "issuer": world.sandbox.issuer(),
             "client_id": "app_web",
             "scopes": ["openid", "profile", "email"],
-            "expires_at": EXPIRES.1,
+            "expires_at": expires_at,
         },
     });
     assert_eq!(me, expected);
@@ -79,11 +84,12 @@ async fn a_user_as_json() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_as_json() {
-    let world = World::new(&[("TOKEN_MAX_LIFETIME", "3153600000")]).await;
+    let world = World::new(&[]).await;
+    let (exp, expires_at) = end();
     let server = world.place.serve();
     // What it says of its own rights, its holder has written.
     let token = world.sandbox.client_token("sc_robot01").scope("admin");
-    let token = token.claim("scopes", "root").claim("exp", EXPIRES.0).mint();
+    let token = token.claim("scopes", "root").claim("exp", exp).mint();
     let me = world.me(&server, &token).await.expect_ok().json();
     let clients = world.place.json(&["client", "list"]);
     let client = clients["items"].as_array().unwrap().iter();
@@ -109,7 +115,7 @@ async fn a_machine_as_json() {
             "issuer": world.sandbox.client_issuer("sc_robot01"),
             "client_id": "sc_robot01",
             "scopes": [],
-            "expires_at": EXPIRES.1,
+            "expires_at": expires_at,
         },
     });
     assert_eq!(me, expected);
