@@ -78,6 +78,9 @@ def refused(case, expected, answer, pinned):
     code = answer.header("x-vestibule-code")
     if answer.status is None:
         return "silence", ["no answer in time"]
+    if code and isinstance(pinned, tuple):
+        wrong = [] if (answer.status, code) == pinned else [f"{answer.status} {code} instead of {pinned}"]
+        return "refused", wrong
     if not code and pinned is not None:
         wrong = [] if answer.status == pinned else [f"the proxy's own answer is {answer.status} instead of {pinned}"]
         return "refused by itself", wrong

@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -84,6 +85,9 @@ class World:
 
     def hang(self):
         self.server.send_signal(signal.SIGSTOP)
+        # On a busy machine it stops a moment later.
+        threads = list(pathlib.Path(f"/proc/{self.server.pid}/task").glob("*/status"))
+        eventually("vestibule hangs", lambda: all("\nState:\tT" in thread.read_text() for thread in threads))
 
     def go_on(self):
         self.server.send_signal(signal.SIGCONT)
