@@ -1,13 +1,19 @@
-//! What `tests/doors/speed` compares the gRPC door with: a bare tonic server that allows every
-//! request, with the headers that it was started with, and with `--metadata` the same as Envoy's
-//! dynamic metadata.
+//! What `tests/doors/speed` compares the doors with: a bare tonic server that allows every request,
+//! with the headers that it was started with, and with `--metadata` the same as Envoy's dynamic
+//! metadata; with `--http` a bare axum server that answers 200 with these headers.
 //!
 //! ```console
 //! always_allow 127.0.0.1:9191 --metadata X-Vestibule-Kind=user X-Vestibule-Email=
+//! always_allow 127.0.0.1:8081 --http X-Vestibule-Kind=user X-Vestibule-Email=
 //! ```
 
-use std::{env, error::Error};
+use std::{env, error::Error, net::SocketAddr};
 
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderName},
+    serve::ListenerExt as _,
+};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{
@@ -43,9 +49,12 @@ impl Authorization for AlwaysAllow {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let address = arguments.next().ok_or("no address")?.parse()?;
+    let address: SocketAddr = arguments.next().ok_or("no address")?.parse()?;
     let arguments: Vec<String> = arguments.collect();
     let pairs = || arguments.iter().filter_map(|header| header.split_once('='));
+    if arguments.iter().any(|argument| argument == "--http") {
+        return http(address, pairs()).await;
+    }
     let ok = OkHttpResponse {
         headers: pairs().map(|(key, value)| overwrite(key, value)).collect(),
         ..OkHttpResponse::default()
@@ -64,6 +73,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .serve_with_incoming(incoming)
         .await?;
     Ok(())
+}
+
+async fn http<'a>(
+    address: SocketAddr,
+    headers: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<(), Box<dyn Error>> {
+    let mut answer = HeaderMap::new();
+    for (key, value) in headers {
+        answer.append(HeaderName::try_from(key)?, value.parse()?);
+    }
+    let router = Router::new().fallback(move || std::future::ready(answer.clone()));
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    Ok(axum::serve(listener, router).await?)
 }
 
 fn overwrite(key: &str, value: &str) -> HeaderValueOption {
