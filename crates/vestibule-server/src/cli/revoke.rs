@@ -66,38 +66,37 @@ pub(crate) async fn run(global: &Global, arguments: RevokeArgs) -> Result<Answer
                 .to_owned(),
         ));
     }
-    let mut cut_off = CutOff {
-        target: CutOffTarget::Issuer(String::new()),
-        issued_before,
-        ends_at: None,
+    // Before anything is opened: it may be none.
+    let token = match arguments.token {
+        true => Some(digest_and_end(&read_token()?)?),
+        false => None,
     };
-    if arguments.token {
-        let (digest, end) = digest_and_end(&read_token()?)?;
-        cut_off.target = CutOffTarget::Token(digest);
-        cut_off.ends_at = Some(end + BEYOND_END);
-    }
     let directory = global.directory().await?;
-    if let Some(target) = named(&directory, arguments).await? {
-        cut_off.target = target;
-    }
+    let (target, ends_at) = match token {
+        Some((digest, end)) => (CutOffTarget::Token(digest), Some(end + BEYOND_END)),
+        None => (named(&directory, arguments).await?, None),
+    };
+    let cut_off = CutOff {
+        target,
+        issued_before,
+        ends_at,
+    };
     directory.cut_off(&cut_off).await?;
     Ok(one(&cut_off))
 }
 
-/// What is named by its id; none where it is the token on standard input.
-async fn named(
-    directory: &Directory,
-    arguments: RevokeArgs,
-) -> Result<Option<CutOffTarget>, Failure> {
+/// What is named by its id.
+async fn named(directory: &Directory, arguments: RevokeArgs) -> Result<CutOffTarget, Failure> {
     if let (Some(id), Some(kid)) = (arguments.client, arguments.kid) {
         let client_id = client::found(directory, &id).await?.client_id;
-        return Ok(Some(CutOffTarget::Key { client_id, kid }));
+        return Ok(CutOffTarget::Key { client_id, kid });
     }
-    Ok(arguments
+    arguments
         .user
         .map(CutOffTarget::User)
         .or(arguments.account.map(CutOffTarget::Account))
-        .or(arguments.issuer.map(CutOffTarget::Issuer)))
+        .or(arguments.issuer.map(CutOffTarget::Issuer))
+        .ok_or_else(|| Failure::Usage("say what to cut off".to_owned()))
 }
 
 /// What stands for the token, and its `exp`, unproven: if it is not what its issuer signed, the

@@ -36,12 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let context = context(parts)?;
-        context
-            .principal(&parts.headers)
-            .await
-            .cloned()
-            .map_err(|refusal| Problem::from(refusal.clone()))
+        caller(&*context(parts)?, parts).await.cloned()
     }
 }
 
@@ -82,10 +77,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TenantSession {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let context = context(parts)?;
-        let principal = context
-            .principal(&parts.headers)
-            .await
-            .map_err(|refusal| Problem::from(refusal.clone()))?;
+        let principal = caller(&context, parts).await?;
         Ok(context.vestibule.get_tenant_session(principal)?)
     }
 }
@@ -96,10 +88,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Lease {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let context = context(parts)?;
-        let principal = context
-            .principal(&parts.headers)
-            .await
-            .map_err(|refusal| Problem::from(refusal.clone()))?;
+        let principal = caller(&context, parts).await?;
         Ok(context.vestibule.lease(principal))
     }
 }
@@ -145,6 +134,11 @@ fn context(parts: &Parts) -> Result<Arc<RequestContext>, Problem> {
             tracing::error!("an extractor of vestibule was used outside of its layer");
             Problem::new(Code::InternalError)
         })
+}
+
+async fn caller<'c>(context: &'c RequestContext, parts: &Parts) -> Result<&'c Principal, Problem> {
+    let principal = context.principal(&parts.headers).await;
+    principal.map_err(|refusal| refusal.clone().into())
 }
 
 async fn of_kind<S: Send + Sync>(
