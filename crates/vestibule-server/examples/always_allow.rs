@@ -5,12 +5,14 @@
 //! ```console
 //! always_allow 127.0.0.1:9191 --metadata X-Vestibule-Kind=user X-Vestibule-Email=
 //! always_allow 127.0.0.1:8081 --http X-Vestibule-Kind=user X-Vestibule-Email=
+//! always_allow 127.0.0.1:8081 --http Content-Type=application/json --body '{"kind":"user"}'
 //! ```
 
 use std::{env, error::Error, net::SocketAddr};
 
 use axum::{
     Router,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderName},
     serve::ListenerExt as _,
 };
@@ -50,10 +52,12 @@ impl Authorization for AlwaysAllow {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let address: SocketAddr = arguments.next().ok_or("no address")?.parse()?;
-    let arguments: Vec<String> = arguments.collect();
+    let mut arguments: Vec<String> = arguments.collect();
+    let body = arguments.iter().position(|argument| argument == "--body");
+    let body: String = body.map_or_else(String::new, |at| arguments.drain(at..).skip(1).collect());
     let pairs = || arguments.iter().filter_map(|header| header.split_once('='));
     if arguments.iter().any(|argument| argument == "--http") {
-        return http(address, pairs()).await;
+        return http(address, pairs(), body.into()).await;
     }
     let ok = OkHttpResponse {
         headers: pairs().map(|(key, value)| overwrite(key, value)).collect(),
@@ -78,12 +82,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn http<'a>(
     address: SocketAddr,
     headers: impl Iterator<Item = (&'a str, &'a str)>,
+    body: Bytes,
 ) -> Result<(), Box<dyn Error>> {
     let mut answer = HeaderMap::new();
     for (key, value) in headers {
         answer.append(HeaderName::try_from(key)?, value.parse()?);
     }
-    let router = Router::new().fallback(move || std::future::ready(answer.clone()));
+    let router = Router::new().fallback(move || std::future::ready((answer.clone(), Body::from(body.clone()))));
     let listener = tokio::net::TcpListener::bind(address).await?;
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     Ok(axum::serve(listener, router).await?)

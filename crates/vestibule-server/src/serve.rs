@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
+use futures_util::future::{Either, ready};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -20,7 +21,7 @@ use vestibule::{Vestibule, assertion::AssertionSigner, clock::SystemClock};
 use crate::{
     admin::{self, OwnAddress},
     grpc,
-    routes::{self, Gateway, Routers},
+    routes::{self, Gateway, Recall, Routers},
     settings::ServerSettings,
     telemetry::metrics::Metrics,
 };
@@ -149,12 +150,21 @@ impl Server {
         let upkeep = AbortOnDrop(tokio::spawn(self.metrics.keep_up()));
         let (stopping, stopped) = watch::channel(());
         let mut listeners = vec![
-            tokio::spawn(accept(self.public, routers.public, stopped.clone())),
-            tokio::spawn(accept(self.admin, admin, stopped.clone())),
+            tokio::spawn(accept(
+                self.public,
+                routers.public,
+                Some(routers.recall.clone()),
+                stopped.clone(),
+            )),
+            tokio::spawn(accept(self.admin, admin, None, stopped.clone())),
         ];
         if let Some(grpc) = self.grpc {
             let vestibule = self.vestibule.clone();
-            let door = grpc::Door::new(routers.authorize, self.settings.trusted_proxies);
+            let door = grpc::Door::new(
+                routers.recall,
+                routers.authorize,
+                self.settings.trusted_proxies,
+            );
             listeners.push(tokio::spawn(accept_grpc(grpc, door, vestibule, stopped)));
         }
         stop.await;
@@ -236,7 +246,14 @@ async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListene
 }
 
 /// Serves one listener until `stopped` closes; then finishes requests for at most [`DRAIN`].
-async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Receiver<()>) {
+///
+/// The router answers what `recall` does not.
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    recall: Option<Recall>,
+    mut stopped: watch::Receiver<()>,
+) {
     let connections = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -251,7 +268,8 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
         };
         match accepted {
             Ok((stream, peer)) => {
-                let serving = serve(stream, peer, router.clone(), connections.watcher());
+                let (router, recall) = (router.clone(), recall.clone());
+                let serving = serve(stream, peer, router, recall, connections.watcher());
                 tokio::spawn(async move {
                     serving.await;
                     drop(permit);
@@ -300,7 +318,13 @@ async fn accept_grpc(
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    recall: Option<Recall>,
+    watcher: Watcher,
+) {
     // Answers are small and wait for nothing that could be sent with them.
     drop(stream.set_nodelay(true));
     let own = stream
@@ -308,12 +332,18 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Wat
         .ok()
         .map(|address| OwnAddress(address.ip()));
     let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(recall) = &recall {
+            match recall.answer(request, Some(peer)) {
+                Ok(answer) => return Either::Left(ready(Ok(answer))),
+                Err(same) => request = same,
+            }
+        }
         request.extensions_mut().insert(ConnectInfo(peer));
         if let Some(own) = own {
             request.extensions_mut().insert(own);
         }
         // A router is always ready, and cheap to clone.
-        router.clone().call(request)
+        Either::Right(router.clone().call(request))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -9,6 +9,7 @@ use crate::{
     admission::{Admission, Source},
     assertion::{AssertionToken, CachedAssertions},
     bearer::BearerToken,
+    clock::{SharedClock, Timestamp},
     credential::Credential,
     error::{Reason, Refusal, RefusedCaller},
     http::RequestId,
@@ -26,6 +27,7 @@ pub struct Authenticator {
     admission: Arc<Admission>,
     resolver: Arc<Resolver>,
     activity: ActivityLog,
+    clock: SharedClock,
     measures: Measures,
 }
 
@@ -52,6 +54,7 @@ impl Authenticator {
         admission: Arc<Admission>,
         resolver: Arc<Resolver>,
         activity: ActivityLog,
+        clock: SharedClock,
     ) -> Self {
         Self {
             verifier,
@@ -59,6 +62,7 @@ impl Authenticator {
             admission,
             resolver,
             activity,
+            clock,
             measures: Measures::new(),
         }
     }
@@ -97,7 +101,7 @@ impl Authenticator {
     /// A [`Refusal`]; [`Reason::SubjectMismatch`] for a machine's token.
     pub async fn validate_user_token(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
         match token.class() {
-            TokenClass::User => self.resolver.user(token).await,
+            TokenClass::User => self.resolver.principal(token).await,
             TokenClass::Machine => Err(Reason::SubjectMismatch.into()),
         }
     }
@@ -112,7 +116,7 @@ impl Authenticator {
         token: &VerifiedToken,
     ) -> Result<Principal, Refusal> {
         match token.class() {
-            TokenClass::Machine => self.resolver.machine(token).await,
+            TokenClass::Machine => self.resolver.principal(token).await,
             TokenClass::User => Err(Reason::SubjectMismatch.into()),
         }
     }
@@ -127,12 +131,12 @@ impl Authenticator {
     ) -> Result<Principal, Refusal> {
         let started = Instant::now();
         let mut seen = Seen::default();
-        let source = self.admission.source(peer, headers);
+        let source = || self.admission.source(peer, headers);
         let result = match Credential::from_headers(headers, self.assertions.is_some()) {
             Ok(Credential::Bearer(token)) => {
                 self.by_bearer(token, source, &request_id, &mut seen).await
             }
-            Ok(Credential::Assertion(token)) => self.by_assertion(token, source, &mut seen).await,
+            Ok(Credential::Assertion(token)) => self.by_assertion(token, source(), &mut seen).await,
             Err(reason) => Err(reason.into()),
         };
         self.measures.record(&result, &seen, started);
@@ -140,6 +144,29 @@ impl Authenticator {
             self.note_refusal(refusal, request_id);
         }
         result
+    }
+
+    /// The principal of a request whose token was good a moment ago, where nothing that it rests on
+    /// has changed since, and nobody has to be asked or waited for. None says nothing: ask
+    /// [`Authenticator::validate_token`].
+    pub fn recall(&self, headers: &HeaderMap) -> Option<Principal> {
+        let started = Instant::now();
+        let Ok(Credential::Bearer(token)) =
+            Credential::from_headers(headers, self.assertions.is_some())
+        else {
+            return None;
+        };
+        let principal = self.recalled(&TokenDigest::of(&token), self.clock.now())?;
+        self.measures.accept(principal.kind());
+        self.measures.hit.record(started.elapsed());
+        Some(principal)
+    }
+
+    fn recalled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Principal> {
+        let settled = self.verifier.settled(digest, now)?;
+        let principal = self.resolver.recall(&settled, now)?;
+        self.verifier.count_hit();
+        Some(principal)
     }
 
     /// What a request of this principal would meet now, but for the time. Where `whole`, the
@@ -163,18 +190,28 @@ impl Authenticator {
     async fn by_bearer(
         &self,
         token: BearerToken<'_>,
-        source: Option<Source>,
+        source: impl Fn() -> Option<Source>,
         request_id: impl Fn() -> RequestId,
         seen: &mut Seen,
     ) -> Result<Principal, Refusal> {
-        let verification = self.verifier.verify_from(&token, source).await?;
+        let digest = TokenDigest::of(&token);
+        let now = self.clock.now();
+        if let Some(principal) = self.recalled(&digest, now) {
+            seen.outcome = CacheOutcome::Hit;
+            seen.kind = Some(principal.kind());
+            return Ok(principal);
+        }
+        let verification = self.verifier.verify_from(&token, digest, source()).await?;
         let token = verification.token;
         seen.outcome = verification.outcome;
         seen.kind = Some(match token.class() {
             TokenClass::User => PrincipalKind::User,
             TokenClass::Machine => PrincipalKind::Machine,
         });
-        let principal = self.resolver.principal(&token).await?;
+        let resolved = self.resolver.resolve(&token).await?;
+        let principal = resolved.principal.clone();
+        // As of the moment before all of it was looked at.
+        self.verifier.settle(&token, resolved, now);
         if token.first_use() {
             self.activity
                 .record(sign_in(&principal, &verification.digest, request_id()));
@@ -251,12 +288,16 @@ impl Measures {
         }
     }
 
+    fn accept(&self, kind: PrincipalKind) {
+        match kind {
+            PrincipalKind::User => self.accepted_user.increment(1),
+            PrincipalKind::Machine => self.accepted_machine.increment(1),
+        }
+    }
+
     fn record(&self, result: &Result<Principal, Refusal>, seen: &Seen, started: Instant) {
         match result {
-            Ok(principal) => match principal.kind() {
-                PrincipalKind::User => self.accepted_user.increment(1),
-                PrincipalKind::Machine => self.accepted_machine.increment(1),
-            },
+            Ok(principal) => self.accept(principal.kind()),
             Err(refusal) => {
                 let kind = seen.kind.map_or("unknown", PrincipalKind::as_str);
                 counter!("vestibule_authentications_total",

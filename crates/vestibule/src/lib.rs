@@ -56,6 +56,7 @@ pub mod provider;
 mod authenticator;
 mod vestibule;
 
+mod changes;
 pub mod clock;
 pub mod error;
 mod flights;

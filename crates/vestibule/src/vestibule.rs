@@ -501,6 +501,7 @@ impl VestibuleBuilder {
                 admission,
                 resolver,
                 activity.clone(),
+                Arc::clone(&clock),
             ),
             authress: Authress::new(api, verifier, Arc::clone(&clock)),
             database,

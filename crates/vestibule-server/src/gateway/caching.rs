@@ -12,7 +12,7 @@ use axum::http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CACHE_CONTROL, ORIGIN, VARY},
 };
-use vestibule::Timestamp;
+use vestibule::{Clock, Timestamp};
 
 use super::original;
 
@@ -53,8 +53,11 @@ impl Caching {
 
     /// Says in `answer`, which lets somebody in whose token ends at `expires_at`, how long that
     /// may be remembered. Says nothing where it may not.
-    pub(crate) fn allow(&self, answer: &mut HeaderMap, expires_at: Timestamp, now: Timestamp) {
-        let left = expires_at.saturating_since(now);
+    pub(crate) fn allow(&self, answer: &mut HeaderMap, expires_at: Timestamp, clock: &dyn Clock) {
+        if self.max_age.is_zero() {
+            return;
+        }
+        let left = expires_at.saturating_since(clock.now());
         let seconds = self.max_age.min(left).as_secs();
         if seconds == 0 {
             return;
@@ -68,13 +71,15 @@ impl Caching {
 
 #[cfg(test)]
 mod tests {
+    use vestibule::clock::ManualClock;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_521_600);
 
     fn said(max_age: u32, left: Duration) -> Option<String> {
         let mut answer = HeaderMap::new();
-        Caching::new(max_age, false, false).allow(&mut answer, NOW + left, NOW);
+        Caching::new(max_age, false, false).allow(&mut answer, NOW + left, &ManualClock::new(NOW));
         assert_eq!(
             answer.contains_key(VARY),
             answer.contains_key(CACHE_CONTROL)

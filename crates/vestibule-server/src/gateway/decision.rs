@@ -31,18 +31,22 @@ pub(crate) enum Decision {
     Caller(Principal, Option<Arc<str>>),
 }
 
-/// Decides about the request of `parts`.
+/// Decides about the request of `parts`, sent by `known` where that is known already.
 ///
 /// # Errors
 /// The refusal. Where there are rules, a request that meets none is refused, and one whose path
 /// has two meanings is `invalid_request`, whoever sent it.
-pub(crate) async fn decide(parts: &mut Parts, state: &ApiState) -> Result<Decision, Problem> {
+pub(crate) async fn decide(
+    parts: &mut Parts,
+    state: &ApiState,
+    known: Option<Principal>,
+) -> Result<Decision, Problem> {
     if state.rules.is_empty() {
-        let principal = principal(parts).await?;
+        let principal = principal(parts, known).await?;
         return Ok(Decision::Caller(principal, None));
     }
     let Some(original) = original(parts, &state.trusted_proxies)? else {
-        return Err(no_rule(parts, None).await);
+        return Err(no_rule(parts, known, None).await);
     };
     let found = state
         .rules
@@ -52,12 +56,12 @@ pub(crate) async fn decide(parts: &mut Parts, state: &ApiState) -> Result<Decisi
             Problem::new(Code::InvalidRequest)
         })?;
     let Some(rule) = found else {
-        return Err(no_rule(parts, Some(&original)).await);
+        return Err(no_rule(parts, known, Some(&original)).await);
     };
     if rule.callers == Callers::Public || (rule.preflight && is_preflight(parts, &original)) {
         return Ok(Decision::Nobody);
     }
-    let principal = principal(parts).await?;
+    let principal = principal(parts, known).await?;
     meets(rule, &principal)?;
     if let Some(permission) = &rule.permission {
         let resource = resource(permission, &principal, &original);
@@ -69,8 +73,11 @@ pub(crate) async fn decide(parts: &mut Parts, state: &ApiState) -> Result<Decisi
     Ok(Decision::Caller(principal, rule.audience.clone()))
 }
 
-async fn principal(parts: &mut Parts) -> Result<Principal, Problem> {
-    Principal::from_request_parts(parts, &()).await
+async fn principal(parts: &mut Parts, known: Option<Principal>) -> Result<Principal, Problem> {
+    match known {
+        Some(principal) => Ok(principal),
+        None => Principal::from_request_parts(parts, &()).await,
+    }
 }
 
 fn original(
@@ -89,14 +96,18 @@ fn original(
 }
 
 /// Deny by default; a stranger first hears that he is one.
-async fn no_rule(parts: &mut Parts, original: Option<&OriginalRequest>) -> Problem {
+async fn no_rule(
+    parts: &mut Parts,
+    known: Option<Principal>,
+    original: Option<&OriginalRequest>,
+) -> Problem {
     if original.is_none() {
         tracing::warn!(
             "there are rules, but the proxy does not say what was asked for, or is not one of \
              VESTIBULE_TRUSTED_PROXIES"
         );
     }
-    match principal(parts).await {
+    match principal(parts, known).await {
         Ok(principal) => principal.refusal(Reason::NoRule).into(),
         Err(problem) => problem,
     }

@@ -36,6 +36,7 @@ use tower::Service as _;
 use vestibule::settings::Network;
 
 use crate::gateway::original::OriginalRequest;
+use crate::routes::Recall;
 use crate::routes::authorize::{IDENTITY_HEADERS, SCOPES};
 
 /// Where checks are answered.
@@ -53,13 +54,15 @@ const PREFIX: &str = "x-vestibule-";
 /// Answers checks.
 #[derive(Debug)]
 pub(crate) struct Door {
+    recall: Recall,
     router: Router,
     trusted_proxies: Vec<Network>,
 }
 
 impl Door {
-    pub(crate) const fn new(router: Router, trusted_proxies: Vec<Network>) -> Self {
+    pub(crate) const fn new(recall: Recall, router: Router, trusted_proxies: Vec<Network>) -> Self {
         Self {
+            recall,
             router,
             trusted_proxies,
         }
@@ -105,9 +108,12 @@ impl Authorization for Door {
         let trusted = peer.is_some_and(|peer| self.trusts(peer));
         let asked = asked(&mut described, source, trusted)?;
         // A router is always ready, and cheap to clone.
-        let answer = match self.router.clone().call(asked).await {
+        let answer = match self.recall.answer(asked, source) {
             Ok(answer) => answer,
-            Err(never) => match never {},
+            Err(asked) => match self.router.clone().call(asked).await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            },
         };
         let response = if answer.status() == StatusCode::OK {
             allowed(&answer, &described)

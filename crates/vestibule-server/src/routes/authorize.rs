@@ -7,32 +7,24 @@
 //! that does not fit is left out whole (a shortened one would be somebody else's), and scopes are
 //! left out whole from the end, which only takes rights away.
 
-use std::sync::Arc;
-
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CACHE_CONTROL},
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL},
+    response::Response,
 };
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use vestibule::{
-    assertion::ASSERTION,
-    clock::{Clock as _, SystemClock},
-    error::Code,
-    http::Problem,
-    principal::Principal,
-};
+use vestibule::{assertion::ASSERTION, clock::SystemClock, http::Problem};
 
-use super::{ApiState, openapi::ProblemBody};
+use super::{ApiState, NO_STORE, answers, openapi::ProblemBody};
 use crate::gateway::{self, Decision};
 
-const KIND: HeaderName = HeaderName::from_static("x-vestibule-kind");
-const USER_ID: HeaderName = HeaderName::from_static("x-vestibule-user-id");
-const AUTHRESS_USER_ID: HeaderName = HeaderName::from_static("x-vestibule-authress-user-id");
-const EMAIL: HeaderName = HeaderName::from_static("x-vestibule-email");
-const ROLE: HeaderName = HeaderName::from_static("x-vestibule-role");
-const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-vestibule-account-id");
-const TENANT_ID: HeaderName = HeaderName::from_static("x-vestibule-tenant-id");
+pub(super) const KIND: HeaderName = HeaderName::from_static("x-vestibule-kind");
+pub(super) const USER_ID: HeaderName = HeaderName::from_static("x-vestibule-user-id");
+pub(super) const AUTHRESS_USER_ID: HeaderName =
+    HeaderName::from_static("x-vestibule-authress-user-id");
+pub(super) const EMAIL: HeaderName = HeaderName::from_static("x-vestibule-email");
+pub(super) const ROLE: HeaderName = HeaderName::from_static("x-vestibule-role");
+pub(super) const ACCOUNT_ID: HeaderName = HeaderName::from_static("x-vestibule-account-id");
+pub(super) const TENANT_ID: HeaderName = HeaderName::from_static("x-vestibule-tenant-id");
 pub(crate) const SCOPES: HeaderName = HeaderName::from_static("x-vestibule-scopes");
 
 /// All of them, in the order in which they are sent.
@@ -46,27 +38,6 @@ pub(crate) const IDENTITY_HEADERS: [HeaderName; 8] = [
     EMAIL,
     SCOPES,
 ];
-
-/// All headers together, as they are on the wire, are below this.
-const LIMIT: usize = 6 * 1024;
-
-/// `%`, space and everything outside printable ASCII; bytes above 0x7f always are.
-const VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b' ');
-
-/// The comma separates scopes, so one inside a scope must not.
-const SCOPE: &AsciiSet = &VALUE.add(b',');
-
-/// What the headers say.
-struct Identity<'a> {
-    kind: &'a str,
-    user_id: String,
-    authress_user_id: &'a str,
-    email: &'a str,
-    role: &'a str,
-    account_id: String,
-    tenant_id: &'a str,
-    scopes: &'a [Arc<str>],
-}
 
 /// Who calls, as headers; for proxies.
 #[utoipa::path(
@@ -99,29 +70,36 @@ pub(crate) async fn authorize(
     request: Request,
 ) -> Result<Response, Problem> {
     let (mut parts, _) = request.into_parts();
-    match gateway::decide(&mut parts, &state).await? {
+    let decision = gateway::decide(&mut parts, &state, None).await?;
+    answer(decision, &state)
+}
+
+/// The answer to a request that may go on.
+pub(super) fn answer(decision: Decision, state: &ApiState) -> Result<Response, Problem> {
+    let headers = match decision {
         Decision::Caller(principal, audience) => {
-            let mut answer = identified(&principal)?;
+            let mut headers = answers::identity(&principal)?;
             if let Some(assertions) = &state.assertions {
                 let assertion = assertions.about(&principal, audience.as_deref());
-                answer.headers_mut().insert(ASSERTION, assertion);
+                headers.insert(ASSERTION, assertion);
             }
             let expires_at = principal.token().expires_at;
-            state
-                .caching
-                .allow(answer.headers_mut(), expires_at, SystemClock.now());
-            Ok(answer)
+            state.caching.allow(&mut headers, expires_at, &SystemClock);
+            headers
         }
         Decision::Nobody => {
             let mut headers = nobody();
             // It would answer for whoever comes with a token, too.
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(CACHE_CONTROL, NO_STORE);
             if state.assertions.is_some() {
                 headers.insert(ASSERTION, HeaderValue::from_static(""));
             }
-            Ok((StatusCode::OK, headers).into_response())
+            headers
         }
-    }
+    };
+    let mut answer = Response::default();
+    *answer.headers_mut() = headers;
+    Ok(answer)
 }
 
 /// All headers, empty: nobody was asked who he is, and the client's own copies say nothing.
@@ -130,26 +108,6 @@ fn nobody() -> HeaderMap {
         .into_iter()
         .map(|name| (name, HeaderValue::from_static("")))
         .collect()
-}
-
-fn identified(principal: &Principal) -> Result<Response, Problem> {
-    let user = principal.user();
-    let account = principal.account();
-    let identity = Identity {
-        kind: principal.kind().as_str(),
-        user_id: user.id.to_string(),
-        authress_user_id: &user.authress_user_id,
-        email: user.email.as_deref().unwrap_or_default(),
-        role: &user.role,
-        account_id: account.id.to_string(),
-        tenant_id: &account.authress_tenant_id,
-        scopes: &principal.token().scopes,
-    };
-    let headers = identity.headers().ok_or_else(|| {
-        tracing::error!(account.id = %account.id, "the identity headers do not fit into {LIMIT} bytes");
-        Problem::new(Code::InternalError)
-    })?;
-    Ok((StatusCode::OK, headers).into_response())
 }
 
 /// The same below: for proxies that append the path that was asked for.
@@ -170,151 +128,3 @@ fn identified(principal: &Principal) -> Result<Response, Problem> {
 )]
 #[expect(dead_code, reason = "documents the path; `authorize` answers it")]
 pub(crate) fn authorize_below() {}
-
-impl Identity<'_> {
-    /// The eight headers; none where what may not be left out does not fit.
-    fn headers(&self) -> Option<HeaderMap> {
-        let mut headers = HeaderMap::with_capacity(8);
-        let mut left = LIMIT;
-        let values = [
-            (KIND, encoded(self.kind)),
-            (USER_ID, encoded(&self.user_id)),
-            (AUTHRESS_USER_ID, encoded(self.authress_user_id)),
-            (ROLE, encoded(self.role)),
-            (ACCOUNT_ID, encoded(&self.account_id)),
-            (TENANT_ID, encoded(self.tenant_id)),
-            (EMAIL, String::new()),
-            (SCOPES, String::new()),
-        ];
-        for (name, value) in values {
-            // `name: value\r\n`
-            left = left.checked_sub(name.as_str().len() + value.len() + 4)?;
-            headers.insert(name, HeaderValue::try_from(value).ok()?);
-        }
-        // Below the limit, not at it.
-        left = left.checked_sub(1)?;
-        let email = encoded(self.email);
-        if let Some(rest) = left.checked_sub(email.len()) {
-            left = rest;
-            headers.insert(EMAIL, HeaderValue::try_from(email).ok()?);
-        }
-        let mut scopes = String::new();
-        for scope in self.scopes {
-            let comma = usize::from(!scopes.is_empty());
-            let scope = utf8_percent_encode(scope, SCOPE).to_string();
-            let Some(rest) = left.checked_sub(comma + scope.len()) else {
-                break;
-            };
-            left = rest;
-            if comma == 1 {
-                scopes.push(',');
-            }
-            scopes.push_str(&scope);
-        }
-        headers.insert(SCOPES, HeaderValue::try_from(scopes).ok()?);
-        Some(headers)
-    }
-}
-
-fn encoded(value: &str) -> String {
-    utf8_percent_encode(value, VALUE).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn identity<'a>(email: &'a str, scopes: &'a [Arc<str>]) -> Identity<'a> {
-        Identity {
-            kind: "user",
-            user_id: "0190a8f2-0000-7000-8000-000000000001".to_owned(),
-            authress_user_id: "user_ada",
-            email,
-            role: "member",
-            account_id: "0190a8f2-0000-7000-8000-000000000002".to_owned(),
-            tenant_id: "tenant_acme",
-            scopes,
-        }
-    }
-
-    fn scopes(names: &[&str]) -> Vec<Arc<str>> {
-        names.iter().map(|&name| name.into()).collect()
-    }
-
-    fn size(headers: &HeaderMap) -> usize {
-        headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 4)
-            .sum()
-    }
-
-    #[test]
-    fn all_are_sent_even_if_empty() {
-        let headers = identity("", &[]).headers().unwrap();
-        assert_eq!(headers.len(), 8);
-        assert_eq!(headers["x-vestibule-kind"], "user");
-        assert_eq!(
-            headers["x-vestibule-user-id"],
-            "0190a8f2-0000-7000-8000-000000000001"
-        );
-        assert_eq!(headers["x-vestibule-authress-user-id"], "user_ada");
-        assert_eq!(headers["x-vestibule-email"], "");
-        assert_eq!(headers["x-vestibule-role"], "member");
-        assert_eq!(
-            headers["x-vestibule-account-id"],
-            "0190a8f2-0000-7000-8000-000000000002"
-        );
-        assert_eq!(headers["x-vestibule-tenant-id"], "tenant_acme");
-        assert_eq!(headers["x-vestibule-scopes"], "");
-    }
-
-    #[test]
-    fn values_are_encoded() {
-        let scopes = scopes(&["openid", "a b", "x,admin", "50%", "é"]);
-        let headers = identity("a\r\nX-Vestibule-Role: owner@acme.example\u{7f}", &scopes)
-            .headers()
-            .unwrap();
-        assert_eq!(
-            headers["x-vestibule-email"],
-            "a%0D%0AX-Vestibule-Role:%20owner@acme.example%7F"
-        );
-        assert_eq!(
-            headers["x-vestibule-scopes"],
-            "openid,a%20b,x%2Cadmin,50%25,%C3%A9"
-        );
-    }
-
-    #[test]
-    fn what_is_too_long_gives_way_whole() {
-        let long: Vec<Arc<str>> = (0..2_000).map(|n| format!("scope{n:04}").into()).collect();
-        let headers = identity("ada@acme.example", &long).headers().unwrap();
-        assert!(size(&headers) < LIMIT);
-        assert!(size(&headers) > LIMIT - 11, "as many as fit");
-        assert_eq!(headers["x-vestibule-email"], "ada@acme.example");
-        let sent = headers["x-vestibule-scopes"].to_str().unwrap();
-        assert!(
-            sent.split(',')
-                .zip(&long)
-                .all(|(sent, scope)| sent == &**scope)
-        );
-
-        let email = "é".repeat(1_000);
-        let some = scopes(&["openid"]);
-        let headers = identity(&email, &some).headers().unwrap();
-        assert_eq!(headers["x-vestibule-email"], "");
-        assert_eq!(headers["x-vestibule-scopes"], "openid");
-
-        // A long scope in between ends the list: nothing is taken out of its order.
-        let odd = scopes(&["openid", &"x".repeat(LIMIT), "profile"]);
-        let headers = identity("", &odd).headers().unwrap();
-        assert_eq!(headers["x-vestibule-scopes"], "openid");
-    }
-
-    #[test]
-    fn what_may_not_be_left_out_must_fit() {
-        let role = "r".repeat(LIMIT);
-        let mut whole = identity("", &[]);
-        whole.role = &role;
-        assert!(whole.headers().is_none());
-    }
-}

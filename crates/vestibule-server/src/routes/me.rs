@@ -1,9 +1,17 @@
 //! `GET /v1/me`: who calls.
 
-use axum::Json;
-use vestibule::principal::Principal;
+use axum::{
+    http::{HeaderValue, header::CONTENT_TYPE},
+    response::Response,
+};
+use vestibule::{http::Problem, principal::Principal};
 
-use super::openapi::{PrincipalBody, ProblemBody};
+use super::{
+    answers,
+    openapi::{PrincipalBody, ProblemBody},
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The caller, its account, and facts of its token.
 #[utoipa::path(
@@ -19,6 +27,13 @@ use super::openapi::{PrincipalBody, ProblemBody};
         (status = 503, description = "The database or the provider cannot be asked", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn me(principal: Principal) -> Json<Principal> {
-    Json(principal)
+pub(crate) async fn me(principal: Principal) -> Result<Response, Problem> {
+    answer(&principal)
+}
+
+/// The answer to this caller.
+pub(super) fn answer(principal: &Principal) -> Result<Response, Problem> {
+    let mut answer = Response::new(answers::described(principal)?.into());
+    answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    Ok(answer)
 }

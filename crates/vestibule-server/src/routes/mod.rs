@@ -4,6 +4,7 @@
 //! the OpenAPI document against it.
 
 mod activity;
+mod answers;
 pub(crate) mod authorize;
 mod fallback;
 mod health;
@@ -11,33 +12,49 @@ mod keys;
 mod me;
 mod openapi;
 mod paging;
+mod recall;
 mod users;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::{
     Router,
-    http::Method,
+    http::{HeaderValue, Method},
     middleware,
     routing::{MethodRouter, any, get},
 };
 use vestibule::{Vestibule, assertion::AssertionSigner, settings::Network};
 
+pub(crate) use self::recall::Recall;
 use crate::{
     gateway::{caching::Caching, rules::Rules},
     settings::AccessLog,
     telemetry::access_log,
 };
 
-/// What handlers share.
+/// What handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiState {
+pub(crate) struct ApiState(Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) vestibule: Vestibule,
-    pub(crate) rules: Arc<Rules>,
-    pub(crate) assertions: Option<Arc<AssertionSigner>>,
-    pub(crate) trusted_proxies: Arc<[Network]>,
+    pub(crate) rules: Rules,
+    pub(crate) assertions: Option<AssertionSigner>,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) caching: Caching,
-    readiness: Arc<health::LastLook>,
+    readiness: health::LastLook,
+}
+
+/// Said of everything about somebody.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+impl Deref for ApiState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 /// What `/v1/authorize` goes by, beside the caller's token.
@@ -101,6 +118,8 @@ fn endpoints() -> Vec<Endpoint> {
 
 /// What is served to whom.
 pub(crate) struct Routers {
+    /// What can be answered at once; asked before either router.
+    pub(crate) recall: Recall,
     /// The public API, whole: routes, refusals, limits.
     pub(crate) public: Router,
     /// `/v1/authorize` alone, for questions that have no body.
@@ -115,14 +134,15 @@ pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gate
         !gateway.trusted_proxies.is_empty(),
     );
     let layer = vestibule.layer().observe(access_log::observer(access_log));
-    let state = ApiState {
+    let state = ApiState(Arc::new(Shared {
         vestibule,
-        rules: Arc::new(gateway.rules),
-        assertions: gateway.assertions.map(Arc::new),
-        trusted_proxies: gateway.trusted_proxies.into(),
+        rules: gateway.rules,
+        assertions: gateway.assertions,
+        trusted_proxies: gateway.trusted_proxies,
         caching,
-        readiness: Arc::default(),
-    };
+        readiness: health::LastLook::default(),
+    }));
+    let recall = Recall::new(state.clone(), access_log);
     let authorize = Router::new()
         .route("/v1/authorize", any(authorize::authorize))
         .with_state(state.clone())
@@ -137,5 +157,9 @@ pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gate
         .with_state(state)
         .layer(middleware::from_fn(fallback::no_large_bodies))
         .layer(layer);
-    Routers { public, authorize }
+    Routers {
+        recall,
+        public,
+        authorize,
+    }
 }

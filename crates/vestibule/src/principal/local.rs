@@ -6,9 +6,12 @@
 //! `PRINCIPAL_MAX_STALE`, nothing that is remembered counts: the directory is asked each time, and
 //! what it cannot answer is an outage.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -16,6 +19,7 @@ use quick_cache::sync::Cache;
 
 use super::{Caller, PrincipalKind, UserWithAccount};
 use crate::{
+    changes::{ChangeCount, Unchanged},
     error::Reason,
     flights::Flights,
     store::{Account, Change, Directory, ServiceClient, StoreError, User},
@@ -45,7 +49,19 @@ pub(crate) struct KnownClient {
 struct Memory<T> {
     known: Cache<Arc<str>, Option<Arc<T>>>,
     reading: Flights<(Arc<str>, u64), Read<T>>,
+    changes: Changes,
 }
+
+/// Counts what changes: under a few numbers, by key, of which several share one. A change that
+/// another shares costs a look at what is known, and nothing else.
+#[derive(Debug)]
+struct Changes {
+    counts: Box<[ChangeCount]>,
+    hasher: RandomState,
+}
+
+/// Enough that of a busy directory's changes few touch a given caller.
+const COUNTS: usize = 4_096;
 
 type Read<T> = Result<Option<Arc<T>>, Arc<StoreError>>;
 
@@ -81,6 +97,16 @@ impl LocalFacts {
             })
         })
         .await
+    }
+
+    /// Holds as long as [`LocalFacts::user`] says the same; to be taken before it is asked.
+    pub(crate) fn user_unchanged(&self, subject: &str) -> Unchanged {
+        self.users.changes.of(subject).unchanged()
+    }
+
+    /// Holds as long as [`LocalFacts::client`] says the same; to be taken before it is asked.
+    pub(crate) fn client_unchanged(&self, id: &str) -> Unchanged {
+        self.clients.changes.of(id).unchanged()
     }
 
     /// The service client registered under this `client_id`.
@@ -124,14 +150,14 @@ impl LocalFacts {
             Change::User { subject, .. } => self.forget_user(subject),
             Change::Client(client_id) => {
                 self.generation.fetch_add(1, Ordering::AcqRel);
-                self.clients.known.remove(client_id.as_str());
+                self.clients.forget(client_id);
             }
             Change::CutOff(_) => {}
             // An account is part of many entries; changes of accounts are rare.
             Change::Account(_) | Change::Everything => {
                 self.generation.fetch_add(1, Ordering::AcqRel);
-                self.users.known.clear();
-                self.clients.known.clear();
+                self.users.forget_all();
+                self.clients.forget_all();
             }
         }
     }
@@ -139,7 +165,7 @@ impl LocalFacts {
     /// Reads this user again when next asked.
     pub(crate) fn forget_user(&self, subject: &str) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-        self.users.known.remove(subject);
+        self.users.forget(subject);
     }
 
     fn remembered<T>(&self, memory: &Memory<T>, key: &str) -> Option<Option<Arc<T>>> {
@@ -147,12 +173,18 @@ impl LocalFacts {
         (!self.directory.is_stale()).then_some(known)
     }
 
-    fn keep<T>(&self, memory: &Memory<T>, key: Arc<str>, fact: Option<Arc<T>>, read_at: u64) {
+    fn keep<T: Send + Sync + 'static>(
+        &self,
+        memory: &Memory<T>,
+        key: Arc<str>,
+        fact: Option<Arc<T>>,
+        read_at: u64,
+    ) {
         memory.known.insert(Arc::clone(&key), fact);
         // Checked after the insert: a change announced in between has either removed this entry
         // or is seen here.
         if self.generation.load(Ordering::Acquire) != read_at {
-            memory.known.remove(&key);
+            memory.forget(&key);
         }
     }
 }
@@ -166,7 +198,36 @@ impl<T: Send + Sync + 'static> Memory<T> {
         Self {
             known: Cache::new(size),
             reading: Flights::new(broken),
+            changes: Changes::new(),
         }
+    }
+
+    fn forget(&self, key: &str) {
+        self.known.remove(key);
+        self.changes.of(key).changed();
+    }
+
+    fn forget_all(&self) {
+        self.known.clear();
+        for count in &self.changes.counts {
+            count.changed();
+        }
+    }
+}
+
+impl Changes {
+    fn new() -> Self {
+        Self {
+            counts: (0..COUNTS).map(|_| ChangeCount::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn of(&self, key: &str) -> &ChangeCount {
+        let hash = self.hasher.hash_one(key);
+        #[expect(clippy::indexing_slicing, reason = "there are so many")]
+        #[expect(clippy::cast_possible_truncation, reason = "the rest is as good")]
+        &self.counts[hash as usize % COUNTS]
     }
 }
 
@@ -183,10 +244,7 @@ impl RegisteredClients for LocalFacts {
 
 impl Caller {
     fn user(user: User, account: Account) -> Self {
-        Self {
-            kind: PrincipalKind::User,
-            identity: UserWithAccount { user, account },
-        }
+        Self::new(PrincipalKind::User, UserWithAccount { user, account })
     }
 }
 
@@ -209,10 +267,7 @@ impl KnownClient {
         };
         let identity = UserWithAccount { user, account };
         Self {
-            caller: Arc::new(Caller {
-                kind: PrincipalKind::Machine,
-                identity,
-            }),
+            caller: Arc::new(Caller::new(PrincipalKind::Machine, identity)),
             scopes,
         }
     }

@@ -12,6 +12,7 @@
 //! | `asserted.rs` | a caller whom the server has asserted: the directory must know the same |
 //! | `lasting.rs` | whether a caller who was let in may stay |
 //! | `local.rs` | what the directory said, remembered until it changes |
+//! | `settled.rs` | whether what was found out about a token a moment ago still holds |
 
 mod asserted;
 mod lasting;
@@ -19,15 +20,21 @@ mod local;
 mod machine;
 mod provisioning;
 mod resolver;
+mod settled;
 mod user;
 
-use std::{fmt, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 pub(crate) use self::local::LocalFacts;
 pub use self::resolver::{PROVIDER, Resolver};
+pub(crate) use self::settled::{Resolved, Settled};
 use crate::{
     assertion::VerifiedAssertion,
     clock::Timestamp,
@@ -119,11 +126,17 @@ impl Serialize for TokenFacts {
 /// of `GET /v1/me`.
 #[derive(Clone)]
 pub struct Principal {
+    identified: Arc<Identified>,
+    /// The request's session, when the principal was made for a request.
+    scope: Option<Arc<SessionScope>>,
+}
+
+/// Who somebody is, and what it was found out from.
+#[derive(Debug)]
+struct Identified {
     caller: Arc<Caller>,
     token: TokenFacts,
     proven: Proven,
-    /// The request's session, when the principal was made for a request.
-    scope: Option<Arc<SessionScope>>,
 }
 
 /// What a principal was made of: for whoever asks again, when the request is over.
@@ -157,14 +170,18 @@ pub(crate) enum Standing {
 pub(crate) struct Caller {
     pub(crate) kind: PrincipalKind,
     pub(crate) identity: UserWithAccount,
+    /// See [`Principal::derived`].
+    derived: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Principal {
     fn new(caller: Arc<Caller>, token: TokenFacts, proven: Proven) -> Self {
         Self {
-            caller,
-            token,
-            proven,
+            identified: Arc::new(Identified {
+                caller,
+                token,
+                proven,
+            }),
             scope: None,
         }
     }
@@ -181,8 +198,12 @@ impl Principal {
         self
     }
 
+    fn caller(&self) -> &Arc<Caller> {
+        &self.identified.caller
+    }
+
     pub(crate) fn proven(&self) -> &Proven {
-        &self.proven
+        &self.identified.proven
     }
 
     pub(crate) fn scope(&self) -> Option<&Arc<SessionScope>> {
@@ -191,27 +212,43 @@ impl Principal {
 
     /// User or machine.
     pub fn kind(&self) -> PrincipalKind {
-        self.caller.kind
+        self.caller().kind
     }
 
     /// The user and its account together.
     pub fn user_with_account(&self) -> &UserWithAccount {
-        &self.caller.identity
+        &self.caller().identity
     }
 
     /// The local user; for a machine, predefined values.
     pub fn user(&self) -> &User {
-        &self.caller.identity.user
+        &self.caller().identity.user
     }
 
     /// The account that the caller belongs to.
     pub fn account(&self) -> &Account {
-        &self.caller.identity.account
+        &self.caller().identity.account
+    }
+
+    /// What a program makes of a caller, and of nothing else: the same for all his tokens, such as
+    /// a part of an answer that is sent often. Made by the first who asks, and kept as long as the
+    /// library remembers what the directory says of him; a change makes him anew.
+    ///
+    /// One type for all callers: None where another is kept.
+    pub fn derived<T: Any + Send + Sync>(
+        &self,
+        derive: impl FnOnce(PrincipalKind, &UserWithAccount) -> T,
+    ) -> Option<&T> {
+        let caller = self.caller();
+        let derived = caller
+            .derived
+            .get_or_init(|| Box::new(derive(caller.kind, &caller.identity)));
+        derived.downcast_ref()
     }
 
     /// Facts of the token.
     pub fn token(&self) -> &TokenFacts {
-        &self.token
+        &self.identified.token
     }
 
     /// Refuses callers without this role.
@@ -232,7 +269,12 @@ impl Principal {
     /// # Errors
     /// `insufficient_scope` (403).
     pub fn require_scope(&self, scope: &str) -> Result<(), Refusal> {
-        if self.token.scopes.iter().any(|granted| &**granted == scope) {
+        if self
+            .token()
+            .scopes
+            .iter()
+            .any(|granted| &**granted == scope)
+        {
             Ok(())
         } else {
             Err(self.refusal(Reason::InsufficientScope))
@@ -243,12 +285,20 @@ impl Principal {
     pub fn refusal(&self, reason: Reason) -> Refusal {
         Refusal {
             reason,
-            caller: Some(self.caller.as_refused(&self.token.client_id)),
+            caller: Some(self.caller().as_refused(&self.token().client_id)),
         }
     }
 }
 
 impl Caller {
+    fn new(kind: PrincipalKind, identity: UserWithAccount) -> Self {
+        Self {
+            kind,
+            identity,
+            derived: OnceLock::new(),
+        }
+    }
+
     pub(crate) fn account_id(&self) -> Uuid {
         self.identity.account.id
     }
@@ -300,7 +350,7 @@ impl Serialize for Principal {
         body.serialize_field("kind", &self.kind())?;
         body.serialize_field("user", self.user())?;
         body.serialize_field("account", self.account())?;
-        body.serialize_field("token", &self.token)?;
+        body.serialize_field("token", self.token())?;
         body.end()
     }
 }

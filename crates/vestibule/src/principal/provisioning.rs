@@ -62,6 +62,7 @@ impl Resolver {
             Ok(Dated {
                 found: Found::Gone,
                 asked_at,
+                ..
             }) => {
                 *as_of = asked_at.min(*as_of);
                 return Err(Reason::UnknownTenant.into());
@@ -111,9 +112,6 @@ impl Resolver {
             user: provisioned.user,
             account,
         };
-        Ok(Arc::new(Caller {
-            kind: PrincipalKind::User,
-            identity,
-        }))
+        Ok(Arc::new(Caller::new(PrincipalKind::User, identity)))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{Caller, LocalFacts, Principal, PrincipalKind};
+use super::{Caller, LocalFacts, Principal, PrincipalKind, Resolved};
 use crate::{
     clock::{SharedClock, Timestamp},
     error::{Reason, Refusal},
@@ -79,6 +79,12 @@ impl Resolver {
     /// # Errors
     /// A [`Refusal`] with the reason and, where the caller is known here, its own account.
     pub async fn principal(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
+        let resolved = self.resolve(token).await?;
+        Ok(resolved.principal)
+    }
+
+    /// As [`Resolver::principal`], and what it rests on.
+    pub(crate) async fn resolve(&self, token: &VerifiedToken) -> Result<Resolved, Refusal> {
         match token.class() {
             TokenClass::User => self.user(token).await,
             TokenClass::Machine => self.machine(token).await,

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Principal, Proven, TokenFacts, resolver::Resolver};
+use super::{
+    Caller, Principal, Proven, Resolved, TokenFacts, resolver::Resolver, settled::Lasting,
+};
 use crate::{
     clock::Timestamp,
     error::{Reason, Refusal},
@@ -16,30 +18,38 @@ use crate::{
 };
 
 impl Resolver {
-    pub(crate) async fn user(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
+    pub(crate) async fn user(&self, token: &VerifiedToken) -> Result<Resolved, Refusal> {
         self.remembered.check(token, self.clock.now())?;
-        let profile = match self.users.get(token.subject()).await {
+        let local = self.local.user_unchanged(token.subject());
+        let (profile, until) = match self.users.get(token.subject()).await {
             Ok(Dated {
                 found: Found::Present(profile),
+                young_until,
                 ..
-            }) => profile,
+            }) => (profile, young_until),
             Ok(Dated {
                 found: Found::Gone,
                 asked_at,
+                ..
             }) => return Err(self.gone(token, asked_at).await),
             Err(_) => return Err(self.undecided(token).await),
         };
         let known = self.local.user(token.subject()).await?;
-        let caller = match known {
-            Some(caller) => {
-                self.require_tenant(&caller, token)?;
-                self.refreshed(caller, &profile).await
+        let (caller, is_as_known) = match known {
+            Some(known) => {
+                self.require_tenant(&known, token)?;
+                let caller = self.refreshed(Arc::clone(&known), &profile).await;
+                let is_as_known = Arc::ptr_eq(&caller, &known);
+                (caller, is_as_known)
             }
-            None => self.provision(token, &profile).await?,
+            None => (self.provision(token, &profile).await?, false),
         };
         self.admit(&caller, token.client_id(), token.issued_at())?;
         let facts = TokenFacts::of(token, token.scopes());
-        Ok(Principal::new(caller, facts, Proven::Token(token.clone())))
+        Ok(Resolved {
+            principal: Principal::new(caller, facts, Proven::Token(token.clone())),
+            lasting: is_as_known.then_some(Lasting { until, local }),
+        })
     }
 
     /// A known user's token must name the tenant of his account.
@@ -84,10 +94,7 @@ impl Resolver {
         identity.user.email = fresh.email;
         identity.user.name = fresh.name;
         identity.user.picture = fresh.picture;
-        Arc::new(Caller {
-            kind: caller.kind,
-            identity,
-        })
+        Arc::new(Caller::new(caller.kind, identity))
     }
 
     /// Authress says that the user no longer exists, or said so when it was asked last.

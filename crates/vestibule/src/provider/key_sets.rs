@@ -29,7 +29,7 @@ use crate::{
     error::Reason,
     settings::ProviderSettings,
     store::{Directory, StoreError},
-    token::{KeySet, KeySetId, KeySource, VerifyingKey},
+    token::{KeySet, KeySetId, KeySource, VerifyingKey, YoungKey},
 };
 
 /// Key sets of service clients kept in memory; the least used are fetched again.
@@ -73,7 +73,7 @@ struct Source {
 type Keys = Option<Arc<KeySet>>;
 
 /// One set, and when an unknown `kid` last made us fetch it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct SetSlot {
     set: Arc<Slot<Keys>>,
     fetched_for_unknown: Mutex<Option<Instant>>,
@@ -184,13 +184,17 @@ impl KeySource for KeySets {
         Box::pin(self.find(set, kid))
     }
 
-    fn young_key(&self, set: &KeySetId, kid: &str) -> Option<VerifyingKey> {
+    fn young_key(&self, set: &KeySetId, kid: &str) -> Option<YoungKey> {
         let now = self.source.clock.now();
         let held = match set {
             KeySetId::Issuer(issuer) => self.issuers.get(issuer)?.set.young(now),
             KeySetId::Client(client) => self.clients.get(client)?.set.young(now),
-        };
-        held.flatten()?.get(kid)
+        }?;
+        Some(YoungKey {
+            key: held.value?.get(kid)?,
+            until: held.until,
+            unchanged: held.unchanged?,
+        })
     }
 }
 
@@ -204,6 +208,15 @@ impl Drop for KeySets {
 }
 
 const UNKNOWN: Reason = Reason::UnknownKey;
+
+impl Default for SetSlot {
+    fn default() -> Self {
+        Self {
+            set: Arc::new(Slot::counted()),
+            fetched_for_unknown: Mutex::default(),
+        }
+    }
+}
 
 impl SetSlot {
     /// The key in a set that was asked for after the request came, when `started` fetches had
@@ -264,6 +277,10 @@ impl SetSlot {
 impl Busy for SetSlot {
     fn is_busy(&self) -> bool {
         self.set.is_busy()
+    }
+
+    fn let_go(&self) {
+        self.set.changed();
     }
 }
 

@@ -42,6 +42,8 @@ const BACKGROUND_FETCHES: usize = 64;
 pub(crate) struct Dated<T> {
     pub(crate) found: Found<T>,
     pub(crate) asked_at: Timestamp,
+    /// From then on it is asked again; until then it does not change.
+    pub(crate) young_until: Timestamp,
 }
 
 /// Users by subject. Cheap to clone.
@@ -214,6 +216,7 @@ impl<T> Dated<T> {
         Self {
             found: Found::Gone,
             asked_at: now,
+            young_until: now,
         }
     }
 }
@@ -221,8 +224,9 @@ impl<T> Dated<T> {
 impl<T> From<Fetched<Found<T>>> for Dated<T> {
     fn from(fetched: Fetched<Found<T>>) -> Self {
         Self {
-            found: fetched.value,
             asked_at: fetched.fetched_at,
+            young_until: fetched.young_until(),
+            found: fetched.value,
         }
     }
 }

@@ -23,7 +23,10 @@ use super::{
     ProviderError,
     refresh::{self, Ages, Decision, FAILURE_MEMORY, Failed, Flying, Standing},
 };
-use crate::clock::{Clock, Timestamp};
+use crate::{
+    changes::{ChangeCount, Unchanged},
+    clock::{Clock, Timestamp},
+};
 
 /// An answer with the time of its fetch.
 #[derive(Clone, Debug)]
@@ -32,6 +35,13 @@ pub(super) struct Fetched<T> {
     /// When the fetch began: the answer is not older.
     pub(super) fetched_at: Timestamp,
     pub(super) ages: Ages,
+}
+
+impl<T> Fetched<T> {
+    /// From then on it is asked for again, or may not be used.
+    pub(super) fn young_until(&self) -> Timestamp {
+        self.fetched_at + self.ages.soft.min(self.ages.hard)
+    }
 }
 
 /// A fetch that has not begun.
@@ -52,6 +62,8 @@ pub(super) enum Urgency {
 #[derive(Debug)]
 pub(super) struct Slot<T> {
     state: Mutex<State<T>>,
+    /// Counts what is held; none where nobody draws conclusions from it.
+    changes: Option<ChangeCount>,
     /// Filled once what the directory kept was looked at.
     recalled: OnceCell<()>,
 }
@@ -107,6 +119,9 @@ pub(super) struct KeepInUse;
 pub(super) trait Busy {
     /// Whether a fetch is under way.
     fn is_busy(&self) -> bool;
+
+    /// It is thrown out: what changes from now on, it will not hear of.
+    fn let_go(&self) {}
 }
 
 /// Ends a flight, however its task ends.
@@ -117,9 +132,20 @@ struct Landing<T: Clone> {
     done: Option<watch::Sender<Option<Outcome<T>>>>,
 }
 
+/// What is held and need not be asked for again.
+#[derive(Clone, Debug)]
+pub(super) struct Young<T> {
+    pub(super) value: T,
+    /// From then on it is asked for again.
+    pub(super) until: Timestamp,
+    /// Whether it is still what is held; none where that is not counted.
+    pub(super) unchanged: Option<Unchanged>,
+}
+
 impl<T> Default for Slot<T> {
     fn default() -> Self {
         Self {
+            changes: None,
             state: Mutex::new(State {
                 held: None,
                 started: 0,
@@ -133,6 +159,21 @@ impl<T> Default for Slot<T> {
 }
 
 impl<T> Slot<T> {
+    /// A slot whose changes are counted.
+    pub(super) fn counted() -> Self {
+        Self {
+            changes: Some(ChangeCount::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Called once what is held is another.
+    pub(super) fn changed(&self) {
+        if let Some(changes) = &self.changes {
+            changes.changed();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // The lock is held for a few assignments, which do not panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -232,12 +273,17 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
     }
 
     /// What is held, where it is so young that it is not asked for again.
-    pub(super) fn young(&self, now: Timestamp) -> Option<T> {
+    pub(super) fn young(&self, now: Timestamp) -> Option<Young<T>> {
         let state = self.lock();
         let held = state.held.as_ref()?;
         let age = refresh::age(held.fetched_at, now)?;
         let young = age < held.ages.soft && held.ages.usable(age);
-        young.then(|| held.value.clone())
+        young.then(|| Young {
+            value: held.value.clone(),
+            until: held.young_until(),
+            // Under the lock nothing changes.
+            unchanged: self.changes.as_ref().map(ChangeCount::unchanged),
+        })
     }
 
     /// Looks at what was kept before this process began; once, and only where nothing is held.
@@ -255,6 +301,7 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
                 && let Some(kept) = load().await?
             {
                 self.lock().held.get_or_insert(kept);
+                self.changed();
             }
             Ok::<(), E>(())
         });
@@ -355,6 +402,7 @@ impl<T: Clone> Landing<T> {
             match result {
                 Ok(fetched) => {
                     state.held = Some(fetched.clone());
+                    self.slot.changed();
                     state.confirmed = self.number;
                     state.failure = None;
                     Ok(fetched)
@@ -400,6 +448,10 @@ impl<S: Busy> Lifecycle<Arc<str>, Arc<S>> for KeepInUse {
 
     fn is_pinned(&self, _: &Arc<str>, slot: &Arc<S>) -> bool {
         Arc::strong_count(slot) > 1 || slot.is_busy()
+    }
+
+    fn on_evict(&self, (): &mut (), _: Arc<str>, slot: Arc<S>) {
+        slot.let_go();
     }
 }
 

@@ -5,13 +5,14 @@
 //! The map holds them under the digest alone, so that a token's next bucket takes the place of
 //! its last one instead of standing beside it and counting twice.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use metrics::{Counter, Gauge};
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, UnitWeighter, sync::Cache};
 
 use super::{TokenDigest, VerifiedToken};
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, principal::Settled};
 
 /// Fewest entries of one shard: below that, chance would fill one shard while others are empty.
 const MIN_SHARD_ENTRIES: usize = 64;
@@ -29,9 +30,13 @@ pub(super) struct TokenCache {
 }
 
 #[derive(Clone)]
-struct Entry {
+struct Entry(Arc<Kept>);
+
+struct Kept {
     token: VerifiedToken,
     bucket: i64,
+    /// Whose it is, as its last use has found out.
+    settled: ArcSwapOption<Settled>,
 }
 
 /// Divides time, for each token at instants of its own: if all turned at once, all of a busy
@@ -60,9 +65,26 @@ impl TokenCache {
     /// The token with this digest, if it was verified in the bucket of `now` and has not expired:
     /// past `exp` an entry is not used, not even within the leeway. Does not allocate.
     pub(super) fn get(&self, digest: &TokenDigest, now: Timestamp) -> Option<VerifiedToken> {
-        let entry = self.entries.get(digest)?;
-        let current = entry.bucket == self.buckets.at(digest, now);
-        (current && now < entry.token.expires_at()).then_some(entry.token)
+        self.current(digest, now).map(|kept| kept.token.clone())
+    }
+
+    /// What the last use of the token has found out, under the conditions of
+    /// [`get`](TokenCache::get). Does not allocate.
+    pub(super) fn settled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Settled>> {
+        self.current(digest, now)?.settled.load_full()
+    }
+
+    /// Keeps what a use of the token has found out beside it, for as long as the token is kept.
+    pub(super) fn settle(&self, settled: Settled, now: Timestamp) {
+        if let Some(kept) = self.current(settled.token().digest(), now) {
+            kept.settled.store(Some(Arc::new(settled)));
+        }
+    }
+
+    fn current(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Kept>> {
+        let Entry(kept) = self.entries.get(digest)?;
+        let current = kept.bucket == self.buckets.at(digest, now);
+        (current && now < kept.token.expires_at()).then_some(kept)
     }
 
     /// Keeps a token that was verified at the moment `verified_at`.
@@ -72,7 +94,11 @@ impl TokenCache {
         }
         let bucket = self.buckets.at(&digest, verified_at);
         let mut pushed_out = Vec::new();
-        let entry = Entry { token, bucket };
+        let entry = Entry(Arc::new(Kept {
+            token,
+            bucket,
+            settled: ArcSwapOption::empty(),
+        }));
         self.entries
             .insert_with_lifecycle(digest, entry, &mut pushed_out);
         // The token's own last bucket made place for this one: nobody lost anything.

@@ -10,9 +10,10 @@ use super::{TokenDigest, VerifiedToken, Verifier, cache::TokenCache, refused::Re
 use crate::{
     admission::{Admission, Source},
     bearer::BearerToken,
-    clock::SharedClock,
+    clock::{SharedClock, Timestamp},
     error::Reason,
     flights::Flights,
+    principal::{Resolved, Settled},
     revocation::Revocations,
     settings::AdmissionSettings,
 };
@@ -158,17 +159,42 @@ impl CachedVerifier {
         &self,
         token: &BearerToken<'_>,
     ) -> Result<Verification, Reason> {
-        self.verify_from(token, None).await
+        self.verify_from(token, TokenDigest::of(token), None).await
+    }
+
+    /// What the last use of a token has found out, where the token is remembered, it is time, and
+    /// nothing was cut off that concerns it.
+    pub(crate) fn settled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Settled>> {
+        let inner = &*self.0;
+        let settled = inner.memory.as_ref()?.accepted.settled(digest, now)?;
+        inner.revocations.check_token(settled.token()).ok()?;
+        Some(settled)
+    }
+
+    /// Keeps what a use of this token has found out, where it may be kept.
+    pub(crate) fn settle(&self, token: &VerifiedToken, resolved: Resolved, now: Timestamp) {
+        let inner = &*self.0;
+        if let Some(memory) = &inner.memory
+            && let Some(key) = token.proof().young(inner.verifier.keys())
+            && let Some(settled) = resolved.settled(token.clone(), key, now)
+        {
+            memory.accepted.settle(settled, now);
+        }
+    }
+
+    /// Counts a token that [`CachedVerifier::settled`] has answered for.
+    pub(crate) fn count_hit(&self) {
+        self.0.counters.hits.increment(1);
     }
 
     /// [`CachedVerifier::cached_verify_token`] for a token that came from `source`.
     pub(crate) async fn verify_from(
         &self,
         token: &BearerToken<'_>,
+        digest: TokenDigest,
         source: Option<Source>,
     ) -> Result<Verification, Reason> {
         let inner = &*self.0;
-        let digest = TokenDigest::of(token);
         if let Some(token) = self.remembered(&digest).await? {
             inner.revocations.check_token(&token)?;
             inner.counters.hits.increment(1);

@@ -48,7 +48,7 @@ pub use self::{
     policy::TokenPolicy,
     verifier::Verifier,
 };
-use crate::{clock::Timestamp, error::Reason};
+use crate::{changes::Unchanged, clock::Timestamp, error::Reason};
 
 /// Whether the provider or the service client itself signed the token: decided by whose keys
 /// verified it.
@@ -82,9 +82,19 @@ pub trait KeySource: Send + Sync + fmt::Debug + 'static {
 
     /// The key, where the set is held and so young that nobody has to be asked: what every use of
     /// a remembered token asks. None says nothing about the key; [`KeySource::key`] does.
-    fn young_key(&self, _set: &KeySetId, _kid: &str) -> Option<VerifyingKey> {
+    fn young_key(&self, _set: &KeySetId, _kid: &str) -> Option<YoungKey> {
         None
     }
+}
+
+/// A key of a set that need not be asked for again.
+#[derive(Clone, Debug)]
+pub struct YoungKey {
+    pub(crate) key: VerifyingKey,
+    /// From then on its set is asked for again.
+    pub(crate) until: Timestamp,
+    /// Whether its set is still the one that is held.
+    pub(crate) unchanged: Unchanged,
 }
 
 /// An Ed25519 public key, ready for use. Cheap to clone.

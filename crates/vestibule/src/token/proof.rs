@@ -4,7 +4,7 @@
 //! remembered of a token is remembered together with its key, and holds only as long as the same
 //! key is in the same set under the same name.
 
-use super::{KeySetId, KeySource, VerifyingKey};
+use super::{KeySetId, KeySource, VerifyingKey, YoungKey};
 use crate::error::Reason;
 
 /// The key that a signature was checked with, and where it came from.
@@ -31,8 +31,13 @@ impl Proof {
 
     /// Whether the key counts for certain, without asking anybody.
     pub(super) fn stands_surely(&self, keys: &dyn KeySource) -> bool {
-        keys.young_key(&self.set, &self.kid)
-            .is_some_and(|key| self.is_of(&key))
+        self.young(keys).is_some()
+    }
+
+    /// The key's standing, where it counts for certain: as [`Proof::stands_surely`].
+    pub(super) fn young(&self, keys: &dyn KeySource) -> Option<YoungKey> {
+        let young = keys.young_key(&self.set, &self.kid)?;
+        self.is_of(&young.key).then_some(young)
     }
 
     /// A set that was fetched again has its keys anew.

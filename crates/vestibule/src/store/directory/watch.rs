@@ -132,8 +132,13 @@ impl Directory {
     /// Whether nobody could say for longer than `PRINCIPAL_MAX_STALE` that what is remembered of
     /// the directory is still so. A clock that was set back by more counts as much as time.
     pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale_at(self.now())
+    }
+
+    /// [`Directory::is_stale`], at the moment `now`.
+    pub(crate) fn is_stale_at(&self, now: Timestamp) -> bool {
         let confirmed = self.inner.confirmed.load(Ordering::Acquire);
-        let age = self.now().as_millis().abs_diff(confirmed);
+        let age = now.as_millis().abs_diff(confirmed);
         u128::from(age) > self.inner.max_stale.as_millis()
     }
 

@@ -20,12 +20,14 @@ use tokio::sync::Semaphore;
 
 use crate::{
     bearer::BearerToken,
+    changes::ChangeCount,
     clock::Timestamp,
     error::{OutageStatus, Reason},
     provider::access_key::AccessKey,
     settings::{ProviderSettings, Provisioning},
     token::{
         KeySetId, KeySource, RegisteredClients, TokenPolicy, VerifiedToken, Verifier, VerifyingKey,
+        YoungKey,
     },
 };
 
@@ -177,9 +179,15 @@ impl KeySource for FakeKeys {
     }
 
     /// As of a set that is held and young, unless the provider is down or slow.
-    fn young_key(&self, set: &KeySetId, kid: &str) -> Option<VerifyingKey> {
+    fn young_key(&self, set: &KeySetId, kid: &str) -> Option<YoungKey> {
         let held = !self.down.load(SeqCst) && self.gate.available_permits() > 0;
-        held.then(|| self.find(set, kid)).flatten()
+        held.then(|| self.find(set, kid))
+            .flatten()
+            .map(|key| YoungKey {
+                key,
+                until: Timestamp::from_secs(i64::MAX),
+                unchanged: ChangeCount::default().unchanged(),
+            })
     }
 }
 
