@@ -88,7 +88,8 @@ async fn http<'a>(
     for (key, value) in headers {
         answer.append(HeaderName::try_from(key)?, value.parse()?);
     }
-    let router = Router::new().fallback(move || std::future::ready((answer.clone(), Body::from(body.clone()))));
+    let router = Router::new()
+        .fallback(move || std::future::ready((answer.clone(), Body::from(body.clone()))));
     let listener = tokio::net::TcpListener::bind(address).await?;
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     Ok(axum::serve(listener, router).await?)

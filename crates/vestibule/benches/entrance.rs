@@ -33,14 +33,10 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use quick_cache::sync::Cache;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use vestibule::{
-    Authenticator, Settings, Vestibule,
-    bearer::BearerToken,
-    clock::{Clock as _, SystemClock},
-    settings::SettingsReader,
-    store::Directory,
-    tenancy::TenantSpaces,
+    Authenticator, Settings, Vestibule, bearer::BearerToken, clock::SystemClock,
+    settings::SettingsReader, store::Directory, tenancy::TenantSpaces,
 };
 use vestibule_sandbox::{Sandbox, User};
 
@@ -60,12 +56,14 @@ const SLOW_BATCH: usize = STRANGE / ROUNDS;
 const SCALING: Duration = Duration::from_millis(1_500);
 
 fn main() {
-    let runtime = Runtime::new().unwrap();
+    // One thread, so that all of what is allocated is seen.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::open());
     // What a background task wakes is woken within it.
     let _within = runtime.enter();
     world.compare(&runtime);
     world.allocations();
+    world.memory(&runtime);
     world.scaling();
 }
 
@@ -73,6 +71,8 @@ struct World {
     vestibule: Vestibule,
     requests: Vec<HeaderMap>,
     strange: Vec<HeaderMap>,
+    /// As strange, for the last.
+    kept: Vec<HeaderMap>,
     garbage: Vec<HeaderMap>,
     yardstick: Cache<Box<str>, Arc<str>>,
     key: VerifyingKey,
@@ -132,6 +132,9 @@ impl World {
         Self {
             key: VerifyingKey::from_bytes(&sandbox.account_key().public_key()).unwrap(),
             requests,
+            kept: (0..STRANGE)
+                .map(|number| headers(&token(number, 70_000)))
+                .collect(),
             strange: strange.iter().map(|token| headers(token)).collect(),
             garbage,
             yardstick,
@@ -214,6 +217,29 @@ impl World {
         println!(
             "bench: {{\"name\": \"allocations of {BATCH} hits\", \"count\": {}}}",
             counted.count_total
+        );
+    }
+
+    /// What a remembered token of a known user takes, once it was used.
+    fn memory(&self, runtime: &Runtime) {
+        let counted = allocation_counter::measure(|| {
+            runtime.block_on(async {
+                for request in &self.kept {
+                    let principal = self.authenticator().validate_token(request).await;
+                    black_box(principal.unwrap());
+                }
+            });
+        });
+        let claims = self.kept.iter().map(|request| {
+            let payload = token(request).split('.').nth(1).unwrap();
+            URL_SAFE_NO_PAD.decode(payload).unwrap().len()
+        });
+        let claims = claims.sum::<usize>() as f64 / STRANGE as f64;
+        let all = counted.bytes_current as f64 / STRANGE as f64;
+        println!(
+            "bench: {{\"name\": \"memory of a remembered token\", \"bytes\": {all:.0}, \"claims\": {claims:.0}, \
+             \"beyond\": {:.0}}}",
+            all - claims
         );
     }
 

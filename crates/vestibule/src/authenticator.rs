@@ -164,7 +164,7 @@ impl Authenticator {
 
     fn recalled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Principal> {
         let settled = self.verifier.settled(digest, now)?;
-        let principal = self.resolver.recall(&settled, now)?;
+        let principal = self.resolver.recall(settled, now)?;
         self.verifier.count_hit();
         Some(principal)
     }
@@ -178,7 +178,7 @@ impl Authenticator {
         principal: &Principal,
         whole: bool,
     ) -> Result<Standing, Refusal> {
-        if let Proven::Token(token) = principal.proven() {
+        if let Proven::Token(token, _) = principal.proven() {
             self.verifier.require_uncut(token)?;
             if whole {
                 self.verifier.require_key(token).await?;
@@ -208,10 +208,9 @@ impl Authenticator {
             TokenClass::User => PrincipalKind::User,
             TokenClass::Machine => PrincipalKind::Machine,
         });
-        let resolved = self.resolver.resolve(&token).await?;
-        let principal = resolved.principal.clone();
-        // As of the moment before all of it was looked at.
-        self.verifier.settle(&token, resolved, now);
+        let key = self.verifier.young_key(&token);
+        let principal = self.resolver.resolve(&token, key).await?;
+        self.verifier.settle(&principal);
         if token.first_use() {
             self.activity
                 .record(sign_in(&principal, &verification.digest, request_id()));

@@ -42,7 +42,7 @@ pub(crate) struct Revocations {
 }
 
 #[derive(Debug, Default)]
-struct Cuts {
+pub(crate) struct Cuts {
     /// The end of each token.
     tokens: HashMap<[u8; 16], Option<Timestamp>>,
     users: HashMap<Uuid, Timestamp>,
@@ -55,18 +55,7 @@ struct Cuts {
 impl Revocations {
     /// Refuses a token that was cut off itself, or whose key or issuer was.
     pub(crate) fn check_token(&self, token: &VerifiedToken) -> Result<(), Reason> {
-        self.check(|cuts| {
-            let set_aside = match token.key_set() {
-                (KeySetId::Client(client), kid) => cuts
-                    .keys
-                    .get(&**client)
-                    .is_some_and(|kids| kids.contains(kid)),
-                (KeySetId::Issuer(issuer), _) => {
-                    is_before(cuts.issuers.get(&**issuer), token.issued_at())
-                }
-            };
-            set_aside || cuts.tokens.contains_key(&token.digest().identity())
-        })
+        self.check(|cuts| cuts.concern(token))
     }
 
     /// Refuses a token that was issued before its user, or the account, was cut off.
@@ -76,13 +65,11 @@ impl Revocations {
         account: Uuid,
         issued_at: Timestamp,
     ) -> Result<(), Reason> {
-        self.check(|cuts| {
-            is_before(cuts.accounts.get(&account), issued_at)
-                || user.is_some_and(|user| is_before(cuts.users.get(&user), issued_at))
-        })
+        self.check(|cuts| cuts.concern_caller(user, account, issued_at))
     }
 
-    fn check(&self, is_cut_off: impl FnOnce(&Cuts) -> bool) -> Result<(), Reason> {
+    /// Refuses what `is_cut_off` says of the cut-offs; it is not asked where there are none.
+    pub(crate) fn check(&self, is_cut_off: impl FnOnce(&Cuts) -> bool) -> Result<(), Reason> {
         if self.count.load(Ordering::Acquire) == 0 {
             return Ok(());
         }
@@ -167,6 +154,31 @@ fn is_before(cut_off: Option<&Timestamp>, issued_at: Timestamp) -> bool {
 }
 
 impl Cuts {
+    /// Whether a token was cut off itself, or its key or issuer was.
+    pub(crate) fn concern(&self, token: &VerifiedToken) -> bool {
+        let set_aside = match token.key_set() {
+            (KeySetId::Client(client), kid) => self
+                .keys
+                .get(&**client)
+                .is_some_and(|kids| kids.contains(kid)),
+            (KeySetId::Issuer(issuer), _) => {
+                is_before(self.issuers.get(&**issuer), token.issued_at())
+            }
+        };
+        set_aside || self.tokens.contains_key(&token.digest().identity())
+    }
+
+    /// Whether a token issued then is older than what its user, or the account, was cut off at.
+    pub(crate) fn concern_caller(
+        &self,
+        user: Option<Uuid>,
+        account: Uuid,
+        issued_at: Timestamp,
+    ) -> bool {
+        is_before(self.accounts.get(&account), issued_at)
+            || user.is_some_and(|user| is_before(self.users.get(&user), issued_at))
+    }
+
     fn add(&mut self, cut_off: CutOff) {
         let CutOff {
             target,

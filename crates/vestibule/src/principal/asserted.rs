@@ -30,8 +30,8 @@ impl Resolver {
             scopes,
             expires_at: facts.token_ends,
         };
-        let proven = Proven::Assertion(assertion.clone());
-        Ok(Principal::new(caller, token, proven))
+        let proven = Proven::Assertion(assertion.clone(), Box::new(token));
+        Ok(Principal::new(caller, proven, None))
     }
 
     /// Whom the directory knows under the asserted name, and his scopes.

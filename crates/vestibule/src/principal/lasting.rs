@@ -22,8 +22,8 @@ impl Resolver {
         whole: bool,
     ) -> Result<Standing, Refusal> {
         let (caller, scopes) = match principal.proven() {
-            Proven::Token(token) => self.known_by(token, whole).await?,
-            Proven::Assertion(assertion) => self.known_as(assertion, whole).await?,
+            Proven::Token(token, _) => self.known_by(token, whole).await?,
+            Proven::Assertion(assertion, _) => self.known_as(assertion, whole).await?,
         };
         let (user, account) = (principal.user(), principal.account());
         if caller.identity.user.id != user.id || caller.account_id() != account.id {

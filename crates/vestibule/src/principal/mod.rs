@@ -34,7 +34,8 @@ use uuid::Uuid;
 
 pub(crate) use self::local::LocalFacts;
 pub use self::resolver::{PROVIDER, Resolver};
-pub(crate) use self::settled::{Resolved, Settled};
+use self::settled::Grounds;
+pub use crate::token::TokenFacts;
 use crate::{
     assertion::VerifiedAssertion,
     clock::Timestamp,
@@ -82,43 +83,6 @@ pub struct UserWithAccount {
     pub account: Account,
 }
 
-/// What the application may know of the token. The token itself is not kept.
-#[derive(Clone, Debug)]
-pub struct TokenFacts {
-    /// `iss`, one of the configured issuers or the service client's own; where the caller came with
-    /// an assertion, its issuer.
-    pub issuer: Arc<str>,
-    /// The application or service client that holds the token.
-    pub client_id: Arc<str>,
-    /// Scopes: those the provider granted to a user, those registered here for a machine.
-    pub scopes: Arc<[Arc<str>]>,
-    /// `exp` of the token, also where an assertion was made for it, which ends sooner.
-    pub expires_at: Timestamp,
-}
-
-impl TokenFacts {
-    /// What a token said, with the scopes that count.
-    fn of(token: &VerifiedToken, scopes: &Arc<[Arc<str>]>) -> Self {
-        Self {
-            issuer: Arc::clone(token.issuer()),
-            client_id: Arc::clone(token.client_id()),
-            scopes: Arc::clone(scopes),
-            expires_at: token.expires_at(),
-        }
-    }
-}
-
-impl Serialize for TokenFacts {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut token = serializer.serialize_struct("TokenFacts", 4)?;
-        token.serialize_field("issuer", &self.issuer)?;
-        token.serialize_field("client_id", &self.client_id)?;
-        token.serialize_field("scopes", &self.scopes)?;
-        token.serialize_field("expires_at", &self.expires_at)?;
-        token.end()
-    }
-}
-
 /// An authenticated caller with its account. Cheap to clone.
 ///
 /// Only [`Resolver`] makes one, and only from a [`VerifiedToken`] or a verified assertion
@@ -133,25 +97,44 @@ pub struct Principal {
 
 /// Who somebody is, and what it was found out from.
 #[derive(Debug)]
-struct Identified {
+pub(crate) struct Identified {
     caller: Arc<Caller>,
-    token: TokenFacts,
     proven: Proven,
+    /// None: it was found out for this once.
+    grounds: Option<Grounds>,
+}
+
+impl Identified {
+    fn token(&self) -> &TokenFacts {
+        match &self.proven {
+            Proven::Token(token, None) => token.facts(),
+            Proven::Token(_, Some(facts)) | Proven::Assertion(_, facts) => facts,
+        }
+    }
+
+    /// The token, where it was one.
+    pub(crate) fn verified_token(&self) -> Option<&VerifiedToken> {
+        match &self.proven {
+            Proven::Token(token, _) => Some(token),
+            Proven::Assertion(..) => None,
+        }
+    }
 }
 
 /// What a principal was made of: for whoever asks again, when the request is over.
 #[derive(Clone, Debug)]
 pub(crate) enum Proven {
-    Token(VerifiedToken),
-    Assertion(VerifiedAssertion),
+    /// With the facts that count, where they are others than the token states.
+    Token(VerifiedToken, Option<Box<TokenFacts>>),
+    Assertion(VerifiedAssertion, Box<TokenFacts>),
 }
 
 impl Proven {
     /// `iat`.
     fn issued_at(&self) -> Timestamp {
         match self {
-            Self::Token(token) => token.issued_at(),
-            Self::Assertion(assertion) => assertion.facts().issued_at,
+            Self::Token(token, _) => token.issued_at(),
+            Self::Assertion(assertion, _) => assertion.facts().issued_at,
         }
     }
 }
@@ -175,12 +158,12 @@ pub(crate) struct Caller {
 }
 
 impl Principal {
-    fn new(caller: Arc<Caller>, token: TokenFacts, proven: Proven) -> Self {
+    fn new(caller: Arc<Caller>, proven: Proven, grounds: Option<Grounds>) -> Self {
         Self {
             identified: Arc::new(Identified {
                 caller,
-                token,
                 proven,
+                grounds,
             }),
             scope: None,
         }
@@ -248,7 +231,7 @@ impl Principal {
 
     /// Facts of the token.
     pub fn token(&self) -> &TokenFacts {
-        &self.identified.token
+        self.identified.token()
     }
 
     /// Refuses callers without this role.
@@ -304,10 +287,15 @@ impl Caller {
     }
 
     /// The caller as a refusal names it in its own account's activity.
+    /// The local user's id; none for a machine.
+    fn user_id(&self) -> Option<Uuid> {
+        (self.kind == PrincipalKind::User).then_some(self.identity.user.id)
+    }
+
     fn as_refused(&self, client_id: &Arc<str>) -> RefusedCaller {
         RefusedCaller {
             account_id: self.account_id(),
-            user_id: (self.kind == PrincipalKind::User).then_some(self.identity.user.id),
+            user_id: self.user_id(),
             client_id: Some(Arc::clone(client_id)),
         }
     }

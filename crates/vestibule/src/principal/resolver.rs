@@ -9,7 +9,7 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{Caller, LocalFacts, Principal, PrincipalKind, Resolved};
+use super::{Caller, LocalFacts, Principal};
 use crate::{
     clock::{SharedClock, Timestamp},
     error::{Reason, Refusal},
@@ -17,7 +17,7 @@ use crate::{
     revocation::Revocations,
     settings::{ProviderSettings, Provisioning},
     store::{Change, Directory, StoreError},
-    token::{TokenClass, VerifiedToken},
+    token::{TokenClass, VerifiedToken, YoungKey},
 };
 
 /// Decides who a verified token speaks for.
@@ -30,7 +30,7 @@ pub struct Resolver {
     pub(super) policy: Policy,
     pub(super) remembered: RememberedRefusals,
     pub(super) first_visits: FirstVisits,
-    revocations: Arc<Revocations>,
+    pub(super) revocations: Arc<Revocations>,
     pub(super) clock: SharedClock,
 }
 
@@ -79,15 +79,18 @@ impl Resolver {
     /// # Errors
     /// A [`Refusal`] with the reason and, where the caller is known here, its own account.
     pub async fn principal(&self, token: &VerifiedToken) -> Result<Principal, Refusal> {
-        let resolved = self.resolve(token).await?;
-        Ok(resolved.principal)
+        self.resolve(token, None).await
     }
 
-    /// As [`Resolver::principal`], and what it rests on.
-    pub(crate) async fn resolve(&self, token: &VerifiedToken) -> Result<Resolved, Refusal> {
+    /// As [`Resolver::principal`]; where the token stands by this `key`, it may be recalled.
+    pub(crate) async fn resolve(
+        &self,
+        token: &VerifiedToken,
+        key: Option<YoungKey>,
+    ) -> Result<Principal, Refusal> {
         match token.class() {
-            TokenClass::User => self.user(token).await,
-            TokenClass::Machine => self.machine(token).await,
+            TokenClass::User => self.user(token, key).await,
+            TokenClass::Machine => self.machine(token, key).await,
         }
     }
 
@@ -99,9 +102,8 @@ impl Resolver {
         issued_at: Timestamp,
     ) -> Result<(), Refusal> {
         caller.admit(client_id)?;
-        let user = (caller.kind == PrincipalKind::User).then_some(caller.identity.user.id);
         self.revocations
-            .check_caller(user, caller.account_id(), issued_at)
+            .check_caller(caller.user_id(), caller.account_id(), issued_at)
             .map_err(|reason| Refusal {
                 reason,
                 caller: Some(caller.as_refused(client_id)),

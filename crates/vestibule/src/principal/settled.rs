@@ -9,86 +9,81 @@
 
 use std::sync::Arc;
 
-use super::{Identified, Principal, resolver::Resolver};
+use super::{Identified, Principal, Proven, resolver::Resolver};
 use crate::{
     changes::Unchanged,
     clock::Timestamp,
+    error::Reason,
     token::{VerifiedToken, YoungKey},
 };
 
-/// A principal, and how long what it was made of need not be looked at again.
-#[derive(Debug)]
-pub(crate) struct Resolved {
-    pub(crate) principal: Principal,
-    /// None: this once.
-    pub(super) lasting: Option<Lasting>,
-}
-
 /// What a principal rests on, beside its token.
 #[derive(Debug)]
-pub(super) struct Lasting {
-    /// From then on the provider is asked about the caller again.
-    pub(super) until: Timestamp,
-    /// Whether the directory says the same of him.
-    pub(super) local: Unchanged,
-}
-
-/// What a token's last use found out.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    identified: Arc<Identified>,
-    token: VerifiedToken,
+pub(super) struct Grounds {
     from: Timestamp,
+    /// From then on somebody is asked again, the provider about the caller or for the keys, or the
+    /// token has expired.
     until: Timestamp,
+    /// Whether the directory says the same of the caller.
     local: Unchanged,
+    /// Whether the set that the token's key is in is the same.
     keys: Unchanged,
 }
 
-impl Resolved {
-    /// What may be kept of it, where `token` stands by this key.
-    pub(crate) fn settled(
-        self,
-        token: VerifiedToken,
+impl Grounds {
+    /// `key` and `local` were taken at the moment `from`, before anything was looked at.
+    pub(super) fn new(
+        token: &VerifiedToken,
         key: YoungKey,
-        now: Timestamp,
-    ) -> Option<Settled> {
-        let Lasting { until, local } = self.lasting?;
-        let until = until.min(key.until);
-        (now < until).then_some(Settled {
-            identified: self.principal.identified,
-            token,
-            from: now,
+        local: Unchanged,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Option<Self> {
+        let until = until.min(key.until).min(token.expires_at());
+        (from < until).then_some(Self {
+            from,
             until,
             local,
             keys: key.unchanged,
         })
     }
-}
 
-impl Settled {
-    /// The token that it belongs to.
-    pub(crate) fn token(&self) -> &VerifiedToken {
-        &self.token
-    }
-
-    fn holds(&self, now: Timestamp) -> bool {
+    fn hold(&self, now: Timestamp) -> bool {
         // A clock that was set back proves nothing.
         self.from <= now && now < self.until && self.local.holds() && self.keys.holds()
     }
 }
 
+impl Principal {
+    /// What may be kept beside the token.
+    pub(crate) fn settled(&self) -> Option<(&VerifiedToken, &Arc<Identified>)> {
+        match (&self.identified.proven, &self.identified.grounds) {
+            (Proven::Token(token, _), Some(_)) => Some((token, &self.identified)),
+            _ => None,
+        }
+    }
+}
+
 impl Resolver {
     /// The principal, where everything that it rests on holds.
-    pub(crate) fn recall(&self, settled: &Settled, now: Timestamp) -> Option<Principal> {
-        if !settled.holds(now) || self.directory.is_stale_at(now) {
+    pub(crate) fn recall(&self, identified: Arc<Identified>, now: Timestamp) -> Option<Principal> {
+        let grounds = identified.grounds.as_ref()?;
+        if !grounds.hold(now) || self.directory.is_stale_at(now) {
             return None;
         }
-        let Identified { caller, token, .. } = &*settled.identified;
-        self.admit(caller, &token.client_id, settled.token.issued_at())
-            .ok()?;
+        self.require_uncut(&identified).ok()?;
         Some(Principal {
-            identified: Arc::clone(&settled.identified),
+            identified,
             scope: None,
+        })
+    }
+
+    fn require_uncut(&self, identified: &Identified) -> Result<(), Reason> {
+        let (caller, proven) = (&identified.caller, &identified.proven);
+        self.revocations.check(|cuts| {
+            let token = identified.verified_token();
+            token.is_none_or(|token| cuts.concern(token))
+                || cuts.concern_caller(caller.user_id(), caller.account_id(), proven.issued_at())
         })
     }
 }

@@ -6,20 +6,23 @@
 
 use std::sync::Arc;
 
-use super::{
-    Caller, Principal, Proven, Resolved, TokenFacts, resolver::Resolver, settled::Lasting,
-};
+use super::{Caller, Principal, Proven, resolver::Resolver, settled::Grounds};
 use crate::{
     clock::Timestamp,
     error::{Reason, Refusal},
     provider::{AuthressUser, Dated, Found},
     store::Profile,
-    token::VerifiedToken,
+    token::{VerifiedToken, YoungKey},
 };
 
 impl Resolver {
-    pub(crate) async fn user(&self, token: &VerifiedToken) -> Result<Resolved, Refusal> {
-        self.remembered.check(token, self.clock.now())?;
+    pub(super) async fn user(
+        &self,
+        token: &VerifiedToken,
+        key: Option<YoungKey>,
+    ) -> Result<Principal, Refusal> {
+        let now = self.clock.now();
+        self.remembered.check(token, now)?;
         let local = self.local.user_unchanged(token.subject());
         let (profile, until) = match self.users.get(token.subject()).await {
             Ok(Dated {
@@ -45,11 +48,11 @@ impl Resolver {
             None => (self.provision(token, &profile).await?, false),
         };
         self.admit(&caller, token.client_id(), token.issued_at())?;
-        let facts = TokenFacts::of(token, token.scopes());
-        Ok(Resolved {
-            principal: Principal::new(caller, facts, Proven::Token(token.clone())),
-            lasting: is_as_known.then_some(Lasting { until, local }),
-        })
+        let grounds = key
+            .filter(|_| is_as_known)
+            .and_then(|key| Grounds::new(token, key, local, now, until));
+        let proven = Proven::Token(token.clone(), None);
+        Ok(Principal::new(caller, proven, grounds))
     }
 
     /// A known user's token must name the tenant of his account.

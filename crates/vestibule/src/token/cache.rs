@@ -7,12 +7,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use metrics::{Counter, Gauge};
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, UnitWeighter, sync::Cache};
 
 use super::{TokenDigest, VerifiedToken};
-use crate::{clock::Timestamp, principal::Settled};
+use crate::{clock::Timestamp, principal::Identified};
 
 /// Fewest entries of one shard: below that, chance would fill one shard while others are empty.
 const MIN_SHARD_ENTRIES: usize = 64;
@@ -30,13 +29,16 @@ pub(super) struct TokenCache {
 }
 
 #[derive(Clone)]
-struct Entry(Arc<Kept>);
-
-struct Kept {
-    token: VerifiedToken,
+struct Entry {
     bucket: i64,
-    /// Whose it is, as its last use has found out.
-    settled: ArcSwapOption<Settled>,
+    kept: Kept,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Verified(VerifiedToken),
+    /// And whose it is, as a use has found out.
+    Settled(Arc<Identified>),
 }
 
 /// Divides time, for each token at instants of its own: if all turned at once, all of a busy
@@ -65,26 +67,35 @@ impl TokenCache {
     /// The token with this digest, if it was verified in the bucket of `now` and has not expired:
     /// past `exp` an entry is not used, not even within the leeway. Does not allocate.
     pub(super) fn get(&self, digest: &TokenDigest, now: Timestamp) -> Option<VerifiedToken> {
-        self.current(digest, now).map(|kept| kept.token.clone())
+        let token = match self.current(digest, now)? {
+            Kept::Verified(token) => token,
+            Kept::Settled(identified) => identified.verified_token()?.clone(),
+        };
+        (now < token.expires_at()).then_some(token)
     }
 
-    /// What the last use of the token has found out, under the conditions of
-    /// [`get`](TokenCache::get). Does not allocate.
-    pub(super) fn settled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Settled>> {
-        self.current(digest, now)?.settled.load_full()
-    }
-
-    /// Keeps what a use of the token has found out beside it, for as long as the token is kept.
-    pub(super) fn settle(&self, settled: Settled, now: Timestamp) {
-        if let Some(kept) = self.current(settled.token().digest(), now) {
-            kept.settled.store(Some(Arc::new(settled)));
+    /// What a use of the token has found out, if the token was verified in the bucket of `now`.
+    /// Does not allocate.
+    pub(super) fn settled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Identified>> {
+        match self.current(digest, now)? {
+            Kept::Settled(identified) => Some(identified),
+            Kept::Verified(_) => None,
         }
     }
 
-    fn current(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Kept>> {
-        let Entry(kept) = self.entries.get(digest)?;
-        let current = kept.bucket == self.buckets.at(digest, now);
-        (current && now < kept.token.expires_at()).then_some(kept)
+    /// Keeps what a use of the token has found out in its place, for as long as the token would be.
+    pub(super) fn settle(&self, token: &VerifiedToken, settled: &Arc<Identified>) {
+        let digest = token.digest();
+        let Some(Entry { bucket, .. }) = self.entries.get(digest) else {
+            return;
+        };
+        let kept = Kept::Settled(Arc::clone(settled));
+        self.put(*digest, Entry { bucket, kept });
+    }
+
+    fn current(&self, digest: &TokenDigest, now: Timestamp) -> Option<Kept> {
+        let Entry { bucket, kept } = self.entries.get(digest)?;
+        (bucket == self.buckets.at(digest, now)).then_some(kept)
     }
 
     /// Keeps a token that was verified at the moment `verified_at`.
@@ -93,18 +104,18 @@ impl TokenCache {
             return;
         }
         let bucket = self.buckets.at(&digest, verified_at);
+        let kept = Kept::Verified(token);
+        self.put(digest, Entry { bucket, kept });
+        self.refresh_gauge();
+    }
+
+    fn put(&self, digest: TokenDigest, entry: Entry) {
         let mut pushed_out = Vec::new();
-        let entry = Entry(Arc::new(Kept {
-            token,
-            bucket,
-            settled: ArcSwapOption::empty(),
-        }));
         self.entries
             .insert_with_lifecycle(digest, entry, &mut pushed_out);
-        // The token's own last bucket made place for this one: nobody lost anything.
+        // The token's own entry made place for this one: nobody lost anything.
         let evicted = pushed_out.iter().filter(|(other, _)| *other != digest);
         self.evictions.increment(evicted.count() as u64);
-        self.refresh_gauge();
     }
 
     /// Forgets a token.

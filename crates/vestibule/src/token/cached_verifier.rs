@@ -6,14 +6,16 @@ use futures_util::FutureExt as _;
 use metrics::Counter;
 use zeroize::Zeroizing;
 
-use super::{TokenDigest, VerifiedToken, Verifier, cache::TokenCache, refused::RefusedTokens};
+use super::{
+    TokenDigest, VerifiedToken, Verifier, YoungKey, cache::TokenCache, refused::RefusedTokens,
+};
 use crate::{
     admission::{Admission, Source},
     bearer::BearerToken,
     clock::{SharedClock, Timestamp},
     error::Reason,
     flights::Flights,
-    principal::{Resolved, Settled},
+    principal::{Identified, Principal},
     revocation::Revocations,
     settings::AdmissionSettings,
 };
@@ -162,24 +164,25 @@ impl CachedVerifier {
         self.verify_from(token, TokenDigest::of(token), None).await
     }
 
-    /// What the last use of a token has found out, where the token is remembered, it is time, and
-    /// nothing was cut off that concerns it.
-    pub(crate) fn settled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Settled>> {
+    /// What a use of a token has found out, where the token is remembered: facts, of which
+    /// [`Resolver::recall`](crate::principal::Resolver) says whether they count.
+    pub(crate) fn settled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Arc<Identified>> {
         let inner = &*self.0;
-        let settled = inner.memory.as_ref()?.accepted.settled(digest, now)?;
-        inner.revocations.check_token(settled.token()).ok()?;
-        Some(settled)
+        inner.memory.as_ref()?.accepted.settled(digest, now)
     }
 
-    /// Keeps what a use of this token has found out, where it may be kept.
-    pub(crate) fn settle(&self, token: &VerifiedToken, resolved: Resolved, now: Timestamp) {
-        let inner = &*self.0;
-        if let Some(memory) = &inner.memory
-            && let Some(key) = token.proof().young(inner.verifier.keys())
-            && let Some(settled) = resolved.settled(token.clone(), key, now)
+    /// Keeps what a use of a token has found out, where it may be kept.
+    pub(crate) fn settle(&self, principal: &Principal) {
+        if let Some(memory) = &self.0.memory
+            && let Some((token, settled)) = principal.settled()
         {
-            memory.accepted.settle(settled, now);
+            memory.accepted.settle(token, settled);
         }
+    }
+
+    /// The key that proved a token, where it counts for certain.
+    pub(crate) fn young_key(&self, token: &VerifiedToken) -> Option<YoungKey> {
+        token.proof().young(self.0.verifier.keys())
     }
 
     /// Counts a token that [`CachedVerifier::settled`] has answered for.

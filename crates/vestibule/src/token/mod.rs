@@ -38,6 +38,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 
 use self::proof::Proof;
 pub use self::{
@@ -121,20 +122,31 @@ struct Proven {
     used: AtomicBool,
 }
 
+/// What the application may know of the token. The token itself is not kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenFacts {
+    /// `iss`, one of the configured issuers or the service client's own; where the caller came with
+    /// an assertion, its issuer.
+    pub issuer: Arc<str>,
+    /// The application or service client that holds the token.
+    pub client_id: Arc<str>,
+    /// Scopes: those the provider granted to a user, those registered here for a machine.
+    pub scopes: Arc<[Arc<str>]>,
+    /// `exp` of the token, also where an assertion was made for it, which ends sooner.
+    pub expires_at: Timestamp,
+}
+
 /// What was verified.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) class: TokenClass,
-    pub(crate) issuer: Arc<str>,
+    pub(crate) stated: TokenFacts,
     pub(crate) subject: Arc<str>,
-    pub(crate) client_id: Arc<str>,
     pub(crate) authorized_party: Option<Arc<str>>,
     pub(crate) tenant_candidates: Box<[Arc<str>]>,
-    pub(crate) scopes: Arc<[Arc<str>]>,
     pub(crate) issued_at: Timestamp,
     /// The later of `iat` and `nbf`.
     pub(crate) valid_from: Timestamp,
-    pub(crate) expires_at: Timestamp,
 }
 
 impl VerifiedToken {
@@ -168,6 +180,11 @@ impl VerifiedToken {
         (&self.0.proof.set, &self.0.proof.kid)
     }
 
+    /// What the application may know of it, as the token says it.
+    pub(crate) fn facts(&self) -> &TokenFacts {
+        &self.0.facts.stated
+    }
+
     fn valid_from(&self) -> Timestamp {
         self.0.facts.valid_from
     }
@@ -179,7 +196,7 @@ impl VerifiedToken {
 
     /// `iss`.
     pub fn issuer(&self) -> &Arc<str> {
-        &self.0.facts.issuer
+        &self.0.facts.stated.issuer
     }
 
     /// `sub`: the Authress user id, or the service client's id.
@@ -189,7 +206,7 @@ impl VerifiedToken {
 
     /// `client_id`: the application, or the service client.
     pub fn client_id(&self) -> &Arc<str> {
-        &self.0.facts.client_id
+        &self.0.facts.stated.client_id
     }
 
     /// `azp`: the connection through which a person signed in.
@@ -205,7 +222,7 @@ impl VerifiedToken {
     /// The scopes that the provider granted to a person; empty for machines, whose own claims
     /// grant nothing.
     pub fn scopes(&self) -> &Arc<[Arc<str>]> {
-        &self.0.facts.scopes
+        &self.0.facts.stated.scopes
     }
 
     /// `iat`.
@@ -215,6 +232,6 @@ impl VerifiedToken {
 
     /// `exp`.
     pub fn expires_at(&self) -> Timestamp {
-        self.0.facts.expires_at
+        self.0.facts.stated.expires_at
     }
 }

@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    Facts, TokenClass,
+    Facts, TokenClass, TokenFacts,
     claims::Claims,
     issuer::{Issuer, Issuers, is_named_like_a_client},
     unverified::SignedClaims,
@@ -167,15 +167,17 @@ impl TokenPolicy {
         }
         Ok(Facts {
             class: TokenClass::User,
-            issuer,
             subject: subject.into(),
-            client_id: client_id.into(),
             authorized_party: authorized_party.map(Into::into),
             tenant_candidates: self.tenant_candidates(claims)?,
-            scopes: scopes(claims.scope()?.unwrap_or_default())?,
             issued_at: validity.issued_at,
             valid_from: validity.valid_from,
-            expires_at: validity.expires_at,
+            stated: TokenFacts {
+                issuer,
+                client_id: client_id.into(),
+                scopes: scopes(claims.scope()?.unwrap_or_default())?,
+                expires_at: validity.expires_at,
+            },
         })
     }
 
@@ -206,15 +208,17 @@ impl TokenPolicy {
         }
         Ok(Facts {
             class: TokenClass::Machine,
-            issuer,
             subject: Arc::clone(&client_id),
-            client_id,
             authorized_party: None,
             tenant_candidates: Box::default(),
-            scopes: Arc::default(),
             issued_at: validity.issued_at,
             valid_from: validity.valid_from,
-            expires_at: validity.expires_at,
+            stated: TokenFacts {
+                issuer,
+                client_id,
+                scopes: Arc::default(),
+                expires_at: validity.expires_at,
+            },
         })
     }
 

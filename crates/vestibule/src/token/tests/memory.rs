@@ -11,8 +11,8 @@ use crate::{
     clock::{ManualClock, Timestamp},
     error::Reason,
     token::{
-        CacheOutcome, CachedVerifier, Facts, KeySetId, TokenClass, TokenDigest, Verification,
-        VerifiedToken, VerifyingKey, proof::Proof,
+        CacheOutcome, CachedVerifier, Facts, KeySetId, TokenClass, TokenDigest, TokenFacts,
+        Verification, VerifiedToken, VerifyingKey, proof::Proof,
     },
 };
 
@@ -89,18 +89,20 @@ pub(super) fn numbered(number: usize) -> String {
 pub(super) fn filler(subject: &str, expires_at: Timestamp) -> VerifiedToken {
     let facts = Facts {
         class: TokenClass::User,
-        issuer: "https://auth.example.com".into(),
         subject: subject.into(),
-        client_id: "app_web01".into(),
         authorized_party: None,
         tenant_candidates: Box::default(),
-        scopes: Arc::default(),
         issued_at: NOW,
         valid_from: NOW,
-        expires_at,
+        stated: TokenFacts {
+            issuer: "https://auth.example.com".into(),
+            client_id: "app_web01".into(),
+            scopes: Arc::default(),
+            expires_at,
+        },
     };
     let proof = Proof {
-        set: KeySetId::Issuer(Arc::clone(&facts.issuer)),
+        set: KeySetId::Issuer(Arc::clone(&facts.stated.issuer)),
         kid: "account1".into(),
         key: VerifyingKey::new(signing_key(PROVIDER_KEY).verifying_key()),
     };
