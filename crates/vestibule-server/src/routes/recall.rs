@@ -114,3 +114,260 @@ fn not_stored(mut answer: Response) -> Response {
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
+
+    use axum::{
+        Router,
+        body::{Body, to_bytes},
+        http::{Version, header::AUTHORIZATION},
+    };
+    use serde::Deserialize;
+    use tower::Service as _;
+    use vestibule::{
+        Settings, Vestibule, clock::SystemClock, settings::SettingsReader, store::Directory,
+        tenancy::TenantSpaces,
+    };
+    use vestibule_sandbox::Sandbox;
+
+    use super::*;
+    use crate::{
+        gateway::rules::{Rules, WrittenRule},
+        routes::{Gateway, Routers, routers},
+    };
+
+    const PEER: &str = "192.0.2.1:50000";
+    const RULES: &str = r#"
+        [[rules]]
+        path = "/open"
+        callers = "public"
+        [[rules]]
+        path = "/people"
+        callers = "user"
+        roles = ["member"]
+        audience = "orders"
+    "#;
+
+    struct World {
+        recall: Recall,
+        router: Router,
+        directory: Directory,
+        sandbox: Sandbox,
+        _files: tempfile::TempDir,
+    }
+
+    impl World {
+        async fn open(rules: &str, decision_max_age: u32, access_log: AccessLog) -> Self {
+            let sandbox = Sandbox::builder().start().await.unwrap();
+            sandbox.add_demo_world();
+            let files = tempfile::tempdir().unwrap();
+            let mut pairs = sandbox.environment();
+            let database = format!("sqlite:{}", files.path().join("vestibule.db").display());
+            pairs.push(("DATABASE_URL", database));
+            let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
+            let clock = Arc::new(SystemClock);
+            let directory = Directory::migrate(&settings.database, clock.clone())
+                .await
+                .unwrap();
+            let spaces = TenantSpaces::open(&settings.database, &directory, clock).unwrap();
+            let account = spaces.create_account("Acme", "tenant_acme").await.unwrap();
+            let robot = directory
+                .add_client(account.id, "sc_robot01", "robot", &[])
+                .await;
+            robot.unwrap();
+            let vestibule = Vestibule::builder(settings).build().await.unwrap();
+            let gateway = Gateway {
+                rules: read(rules),
+                assertions: None,
+                trusted_proxies: vec!["192.0.2.0/24".parse().unwrap()],
+                decision_max_age,
+            };
+            let Routers { recall, public, .. } = routers(vestibule, access_log, gateway);
+            Self {
+                recall,
+                router: public,
+                directory,
+                sandbox,
+                _files: files,
+            }
+        }
+
+        fn recalled(&self, request: Request) -> Option<Response> {
+            self.recall
+                .answer(request, Some(PEER.parse().unwrap()))
+                .ok()
+        }
+
+        async fn routed(&self, mut request: Request) -> Response {
+            let peer: SocketAddr = PEER.parse().unwrap();
+            request.extensions_mut().insert(ConnectInfo(peer));
+            self.router.clone().call(request).await.unwrap()
+        }
+
+        /// Until the second visit: the first one makes the local user.
+        async fn visit(&self, token: &str) {
+            for _ in 0..2 {
+                let answer = self.routed(asked(Method::GET, "/v1/me", token)).await;
+                assert_eq!(answer.status(), 200);
+            }
+        }
+    }
+
+    fn read(rules: &str) -> Rules {
+        #[derive(Deserialize)]
+        struct File {
+            #[serde(default)]
+            rules: Vec<WrittenRule>,
+        }
+        let File { rules } = toml::from_str(rules).unwrap();
+        Rules::new(rules, &["orders".to_owned()]).unwrap()
+    }
+
+    fn asked(method: Method, path: &str, token: &str) -> Request {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().unwrap();
+        let bearer = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+        request
+    }
+
+    async fn whole(answer: Response) -> (u16, Version, Vec<(String, String)>, String) {
+        let (parts, body) = answer.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        (
+            parts.status.as_u16(),
+            parts.version,
+            headers.collect(),
+            body,
+        )
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn its_answers_are_the_routers() {
+        for (rules, max_age) in [("", 0), ("", 5), (RULES, 0)] {
+            let world = World::open(rules, max_age, AccessLog::Refusals).await;
+            let tokens = [
+                world
+                    .sandbox
+                    .user_token("user_ada")
+                    .scope("openid a,b 50%")
+                    .mint(),
+                world.sandbox.client_token("sc_robot01").mint(),
+            ];
+            for token in &tokens {
+                world.visit(token).await;
+            }
+            let [ada, robot] = &tokens;
+            let mut recalled = 0;
+            for token in [ada, robot, &format!("{ada}x"), "nonsense"] {
+                for method in [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS] {
+                    for path in [
+                        "/v1/me",
+                        "/v1/me?a=b",
+                        "/v1/me/",
+                        "/v1/authorize",
+                        "/v1/authorize/people?a=b",
+                        "/v1/authorize/open",
+                        "/v1/authorize/nowhere",
+                        "/v1/authorized",
+                        "/v1/users",
+                    ] {
+                        let ask = || asked(method.clone(), path, token);
+                        let Some(answer) = world.recalled(ask()) else {
+                            continue;
+                        };
+                        recalled += 1;
+                        let routed = world.routed(ask()).await;
+                        assert_eq!(whole(answer).await, whole(routed).await, "{method} {path}");
+                    }
+                }
+            }
+            // Ada's and the robot's questions that have an answer.
+            assert_eq!(
+                recalled,
+                if rules.is_empty() {
+                    2 * (2 + 4 * 4)
+                } else {
+                    4 + 4 + 4 * 2 + 4
+                }
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_answers_only_while_nothing_has_changed() {
+        let world = World::open("", 0, AccessLog::Refusals).await;
+        let token = world.sandbox.user_token("user_ada").mint();
+        let ask = || asked(Method::GET, "/v1/me", &token);
+        assert!(world.recalled(ask()).is_none(), "nobody has asked yet");
+        world.visit(&token).await;
+        assert!(world.recalled(ask()).is_some());
+
+        let mut with_body = ask();
+        *with_body.body_mut() = Body::from("a body");
+        assert!(world.recalled(with_body).is_none());
+        let mut twice = ask();
+        twice
+            .headers_mut()
+            .append(AUTHORIZATION, "Bearer x".parse().unwrap());
+        assert!(world.recalled(twice).is_none());
+
+        for change in 0..5 {
+            world.visit(&token).await;
+            let answer = whole(world.recalled(ask()).unwrap()).await;
+            let me: serde_json::Value = serde_json::from_str(&answer.3).unwrap();
+            let id = |what: &str| me[what]["id"].as_str().unwrap().parse().unwrap();
+            let (user, account) = (id("user"), id("account"));
+            let directory = &world.directory;
+            match change {
+                0 => drop(directory.set_user_role(user, "owner").await.unwrap()),
+                1 => drop(
+                    directory
+                        .rename_account(account, "Another name")
+                        .await
+                        .unwrap(),
+                ),
+                2 => drop(directory.suspend_user(user).await.unwrap()),
+                3 => drop(directory.suspend_account(account).await.unwrap()),
+                _ => directory.remove_user(user).await.unwrap(),
+            }
+            let told = Instant::now();
+            while world.recalled(ask()).is_some() {
+                assert!(told.elapsed() < Duration::from_secs(1), "change {change}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            match change {
+                2 => drop(directory.resume_user(user).await.unwrap()),
+                3 => drop(directory.resume_account(account).await.unwrap()),
+                _ => {}
+            }
+            // Heard of by then.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_is_closed_where_each_request_has_a_line() {
+        for log in [AccessLog::All, AccessLog::Share(0.5)] {
+            let world = World::open("", 0, log).await;
+            let token = world.sandbox.user_token("user_ada").mint();
+            world.visit(&token).await;
+            assert!(
+                world
+                    .recalled(asked(Method::GET, "/v1/me", &token))
+                    .is_none()
+            );
+        }
+    }
+}
