@@ -14,9 +14,10 @@ mod revoke;
 mod token;
 mod user;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, sync::LazyLock};
+use std::{ffi::OsString, num::NonZero, path::PathBuf, process::ExitCode, sync::LazyLock, thread};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+use tokio::runtime::Builder;
 use vestibule::{
     settings::{DatabaseSettings, SettingsReader},
     store::{self, Directory, Page, PageOf, StoreError},
@@ -135,10 +136,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    // Several threads on one processor would only wake each other.
+    let mut runtime = match thread::available_parallelism().map(NonZero::get) {
+        Ok(1) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return Failure::Failed(format!("cannot start: {error}")).print(global.json);
