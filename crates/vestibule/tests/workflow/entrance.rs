@@ -16,7 +16,7 @@ use http::{
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
-use vestibule::{Reason, Vestibule};
+use vestibule::{Principal, Reason, Vestibule};
 
 use crate::{answer::Answer, routes};
 
@@ -99,6 +99,12 @@ impl Actor {
     pub fn from(mut self, peer: &str) -> Self {
         self.peer = Some(peer.parse().unwrap());
         self
+    }
+
+    /// Who this is, where that is known without waiting.
+    pub fn recall(&self) -> Option<Principal> {
+        let authenticator = self.entrance.vestibule.authenticator();
+        authenticator.recall(&self.headers)
     }
 
     pub async fn get(&self, path: &str) -> Answer {

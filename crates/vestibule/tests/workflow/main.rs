@@ -27,6 +27,7 @@ mod optional;
 mod outages;
 mod profiles;
 mod provisioning;
+mod recalls;
 mod refusals;
 mod returning;
 mod revocation;

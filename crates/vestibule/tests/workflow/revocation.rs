@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl App {
-    async fn cut_off(&self, target: CutOffTarget) {
+    pub async fn cut_off(&self, target: CutOffTarget) {
         let cut_off = CutOff {
             target,
             issued_before: self.clock.now(),
