@@ -251,7 +251,7 @@ impl World {
     fn scaling(&self) {
         let hits = |threads: usize| {
             let start = Barrier::new(threads);
-            let counts = thread::scope(|scope| {
+            thread::scope(|scope| {
                 let running: Vec<_> = (0..threads)
                     .map(|thread| {
                         let start = &start;
@@ -273,8 +273,7 @@ impl World {
                     .collect();
                 let counts = running.into_iter().map(|thread| thread.join().unwrap());
                 counts.sum::<f64>()
-            });
-            counts
+            })
         };
         let [one, two, again] = [hits(1), hits(2), hits(1)];
         println!(

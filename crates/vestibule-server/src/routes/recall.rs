@@ -47,6 +47,10 @@ impl Recall {
     ///
     /// # Errors
     /// The request, where the router has to answer it.
+    #[expect(
+        clippy::result_large_err,
+        reason = "moved once; a box would cost more, on the busiest way"
+    )]
     pub(crate) fn answer<B: HttpBody>(
         &self,
         request: Request<B>,
