@@ -93,7 +93,14 @@ async fn main() {
 
     let id = Uuid::now_v7();
     println!("on this machine");
-    let here = World::open(settings.clone(), &sandbox, &database.application_url(), id).await;
+    let here = World::open(
+        settings.clone(),
+        &sandbox,
+        &database.application_url(),
+        id,
+        "on this machine",
+    )
+    .await;
     here.add_notes().await;
     here.compare(ROUNDS, BATCH).await;
     here.idle().await;
@@ -104,7 +111,7 @@ async fn main() {
     pairs.retain(|(name, _)| *name != "DATABASE_URL");
     pairs.push(("DATABASE_URL", url.clone()));
     let settings = Settings::read(SettingsReader::from_pairs(pairs)).unwrap();
-    let there = World::open(settings, &sandbox, &url, id).await;
+    let there = World::open(settings, &sandbox, &url, id, "over a slow line").await;
     line.slow(DELAY);
     println!(
         "over a line with a round trip of {:.1} \u{b5}s",
@@ -121,10 +128,17 @@ struct World {
     pool: PgPool,
     usual: PgPool,
     id: Uuid,
+    place: &'static str,
 }
 
 impl World {
-    async fn open(settings: Settings, sandbox: &Sandbox, url: &str, id: Uuid) -> Self {
+    async fn open(
+        settings: Settings,
+        sandbox: &Sandbox,
+        url: &str,
+        id: Uuid,
+        place: &'static str,
+    ) -> Self {
         let vestibule = Vestibule::builder(settings).build().await.unwrap();
         let token = sandbox.user_token("user_ada").mint();
         let mut headers = http::HeaderMap::new();
@@ -143,6 +157,7 @@ impl World {
                 .unwrap(),
             usual: one.connect(url).await.unwrap(),
             id,
+            place,
         }
     }
 
@@ -186,6 +201,11 @@ impl World {
         for (name, time) in names.iter().zip(each) {
             let ratio = each[0] / time;
             println!("  {name:<15}{time:>9.1} \u{b5}s  the session is {ratio:.3} of it");
+            println!(
+                "bench: {{\"name\": \"{name}, {}\", \"median_ns\": {:.0}, \"the_session_is\": {ratio:.3}}}",
+                self.place,
+                time * 1e3
+            );
         }
     }
 
