@@ -7,10 +7,12 @@
 )]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
+
+use vestibule::{Code, Reason};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -182,5 +184,80 @@ fn every_dependency_has_a_note() {
             locked.contains(name.as_str()),
             "{name} is not used any more"
         );
+    }
+}
+
+/// The name in backticks with which a line begins, behind `before`.
+fn named<'p>(line: &'p str, before: &str) -> Option<&'p str> {
+    let rest = line.strip_prefix(before)?.strip_prefix('`')?;
+    rest.split_once('`').map(|(name, _)| name)
+}
+
+/// `docs/refusals.md`: the list of codes says what the caller sees, and leads to an entry of each;
+/// an entry has a row for each reason of its code, with cause and fix, and no other.
+#[test]
+fn every_refusal_has_an_entry() {
+    let page = read("docs/refusals.md");
+    let listed: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| [`"))
+        .collect();
+    let expected: Vec<String> = Code::ALL
+        .iter()
+        .map(|code| {
+            let (name, status, title) = (code.as_str(), code.status().as_u16(), code.title());
+            format!("| [`{name}`](#{name}) | {status} | {title} |")
+        })
+        .collect();
+    assert_eq!(listed, expected, "left: docs/refusals.md");
+
+    let mut reasons = BTreeMap::new();
+    let mut codes = Vec::new();
+    for entry in page.split("\n## ").skip(1) {
+        let Some(name) = named(entry, "") else {
+            continue;
+        };
+        codes.push(name);
+        for row in entry.lines() {
+            let Some(reason) = named(row, "| ") else {
+                continue;
+            };
+            assert_eq!(row.matches(" | ").count(), 2, "cause and fix: {row}");
+            assert!(
+                row.contains("**Caller") || row.contains("**Operator"),
+                "{row}"
+            );
+            assert_eq!(reasons.insert(reason, name), None, "{reason} twice");
+        }
+    }
+    let known: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(codes, known, "left: docs/refusals.md");
+    let known: BTreeMap<&str, &str> = Reason::ALL
+        .iter()
+        .map(|reason| (reason.as_str(), reason.code().as_str()))
+        .collect();
+    assert_eq!(reasons, known, "left: docs/refusals.md");
+}
+
+/// `docs/refusals.md`: below its heading, each entry shows status, challenge and pause as they are
+/// on the wire.
+#[test]
+fn entries_of_refusals_show_what_the_caller_sees() {
+    let page = read("docs/refusals.md");
+    for code in Code::ALL {
+        let heading = format!("\n## `{code}`\n\n");
+        let (_, entry) = page.split_once(heading.as_str()).unwrap();
+        let seen = entry.split("\n\n").next().unwrap();
+        let status = format!("**{}**", code.status().as_u16());
+        assert!(seen.starts_with(&status), "{code}: {seen}");
+        let challenge = code.challenge(true);
+        let shown = challenge.is_none_or(|it| seen.contains(&format!("`WWW-Authenticate: {it}`")));
+        assert!(shown, "{code}: {seen}");
+        let has_challenge = seen.contains("WWW-Authenticate");
+        assert_eq!(has_challenge, challenge.is_some(), "{code}: {seen}");
+        if let Some(seconds) = Code::retry_after(code.status()) {
+            let pause = format!("`Retry-After: {seconds}`");
+            assert!(seen.contains(&pause), "{code}: {seen}");
+        }
     }
 }

@@ -19,7 +19,10 @@ use futures_util::FutureExt as _;
 use vestibule::principal::Principal;
 
 use super::{ApiState, NO_STORE, authorize, me};
-use crate::{gateway, settings::AccessLog};
+use crate::{
+    gateway::{self, original::OriginalRequest},
+    settings::AccessLog,
+};
 
 /// Answers what can be answered at once. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,9 +93,17 @@ impl Recall {
         {
             parts.extensions.insert(ConnectInfo(peer));
         }
+        // The decision takes it, and the router may need it.
+        let original = parts.extensions.get::<OriginalRequest>().cloned();
         // It waits for nothing, unless the provider has to be asked for a permission.
-        let decision = gateway::decide(parts, &self.state, Some(principal)).now_or_never()?;
-        authorize::answer(decision.ok()?, &self.state).ok()
+        let decision = gateway::decide(parts, &self.state, Some(principal)).now_or_never();
+        let answer = decision
+            .and_then(Result::ok)
+            .and_then(|decision| authorize::answer(decision, &self.state).ok());
+        if let (None, Some(original)) = (&answer, original) {
+            parts.extensions.insert(original);
+        }
+        answer
     }
 }
 
@@ -158,6 +169,11 @@ mod tests {
         callers = "user"
         roles = ["member"]
         audience = "orders"
+        [[rules]]
+        path = "/asked"
+        callers = "user"
+        permission = "read"
+        resource = "/asked"
     "#;
 
     struct World {
@@ -358,6 +374,32 @@ mod tests {
             }
             // Heard of by then.
             tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// A door that describes the request itself, as Envoy's does: the router must still know it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_it_leaves_to_the_router_is_whole() {
+        let world = World::open(RULES, 0, AccessLog::Refusals).await;
+        world.sandbox.allow("user_ada", "/asked", "read");
+        let ada = world.sandbox.user_token("user_ada").mint();
+        let robot = world.sandbox.client_token("sc_robot01").mint();
+        world.visit(&ada).await;
+        world.visit(&robot).await;
+        for (token, target, status) in [(&ada, "/asked", 200), (&robot, "/people", 403)] {
+            let mut request = asked(Method::GET, "/v1/authorize", token);
+            request.extensions_mut().insert(OriginalRequest {
+                method: "GET".to_owned(),
+                host: "app.example".to_owned(),
+                target: target.to_owned(),
+            });
+            let peer = Some(PEER.parse().unwrap());
+            let request = world.recall.answer(request, peer).unwrap_err();
+            let answer = world.routed(request).await;
+            assert_eq!(answer.status(), status, "{target}");
+            if status == 403 {
+                assert_eq!(answer.headers()["x-vestibule-code"], "insufficient_role");
+            }
         }
     }
 
