@@ -2,7 +2,8 @@
 //! answer rests on holds, and not a moment longer.
 
 use vestibule::{
-    Clock as _, Principal, Reason, Timestamp, store::CutOffTarget, token::TokenDigest,
+    Clock as _, Principal, Reason, Timestamp, principal::UserWithAccount, store::CutOffTarget,
+    token::TokenDigest,
 };
 use vestibule_sandbox::TokenBuilder;
 
@@ -265,6 +266,41 @@ async fn not_after_its_key_was_withdrawn() {
     assert!(old.recall().is_none());
     old.me().await.ok();
     assert!(old.recall().is_some());
+}
+
+#[tokio::test]
+async fn again_with_what_was_issued_after_a_cut_off() {
+    let app = app().await;
+    let ada = app.returning(app.sandbox.user_token("user_ada")).await;
+    let user = ada.recall().unwrap().user().id;
+    app.advance(1);
+    app.cut_off(CutOffTarget::User(user)).await;
+    is_forgotten(&ada).await;
+    app.returning(app.sandbox.user_token("user_ada")).await;
+}
+
+#[tokio::test]
+async fn with_what_was_made_of_the_caller() {
+    let app = app().await;
+    let ada = app.returning(app.sandbox.user_token("user_ada")).await;
+    let other = app.returning(app.sandbox.user_token("user_ada")).await;
+    let made = |actor: &Actor, text: &str| {
+        let principal = actor.recall().unwrap();
+        let derive = |kind, caller: &UserWithAccount| format!("{kind} {text} {}", caller.user.role);
+        principal.derived(derive).unwrap().clone()
+    };
+    assert_eq!(made(&ada, "first"), "user first member");
+    // Once, for all of the caller's tokens.
+    assert_eq!(made(&other, "second"), "user first member");
+    assert!(
+        ada.recall().unwrap().derived(|_, _| 7_u8).is_none(),
+        "one type"
+    );
+    let user = ada.recall().unwrap().user().id;
+    app.directory.set_user_role(user, "owner").await.unwrap();
+    is_forgotten(&ada).await;
+    ada.me().await.ok();
+    assert_eq!(made(&ada, "third"), "user third owner");
 }
 
 #[tokio::test]
