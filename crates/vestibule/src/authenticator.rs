@@ -33,6 +33,16 @@ pub struct Authenticator {
     measures: Measures,
 }
 
+/// A caller who was [recalled](Authenticator::recall). Who needs more than that to answer drops it and
+/// has the request authenticated; only what is accepted is counted.
+#[derive(Debug)]
+#[must_use = "it counts once it is accepted"]
+pub struct Recalled<'a> {
+    authenticator: &'a Authenticator,
+    principal: Principal,
+    started: Instant,
+}
+
 /// What was found out on the way, for the metrics.
 struct Seen {
     /// None before the signature is proven: nobody knows what it would have been.
@@ -148,10 +158,10 @@ impl Authenticator {
         result
     }
 
-    /// The principal of a request whose token was good a moment ago, where nothing that it rests on
-    /// has changed since, and nobody has to be asked or waited for. None says nothing: ask
+    /// The caller of a request whose token was good a moment ago, where nothing that it rests on has
+    /// changed since, and nobody has to be asked or waited for. None says nothing: ask
     /// [`Authenticator::validate_token`].
-    pub fn recall(&self, headers: &HeaderMap) -> Option<Principal> {
+    pub fn recall(&self, headers: &HeaderMap) -> Option<Recalled<'_>> {
         let started = Instant::now();
         let Ok(Credential::Bearer(token)) =
             Credential::from_headers(headers, self.assertions.is_some())
@@ -159,16 +169,16 @@ impl Authenticator {
             return None;
         };
         let principal = self.recalled(&TokenDigest::of(&token), self.clock.now())?;
-        self.measures.accept(principal.kind());
-        self.measures.hit.record(started.elapsed());
-        Some(principal)
+        Some(Recalled {
+            authenticator: self,
+            principal,
+            started,
+        })
     }
 
     fn recalled(&self, digest: &TokenDigest, now: Timestamp) -> Option<Principal> {
         let settled = self.verifier.settled(digest, now)?;
-        let principal = self.resolver.recall(settled, now)?;
-        self.verifier.count_hit();
-        Some(principal)
+        self.resolver.recall(settled, now)
     }
 
     /// What a request of this principal would meet now, but for the time. Where `whole`, the
@@ -199,6 +209,7 @@ impl Authenticator {
         let digest = TokenDigest::of(&token);
         let now = self.clock.now();
         if let Some(principal) = self.recalled(&digest, now) {
+            self.verifier.count_hit();
             seen.outcome = CacheOutcome::Hit;
             seen.kind = Some(principal.kind());
             return Ok(principal);
@@ -245,6 +256,24 @@ impl Authenticator {
             self.activity
                 .record(refused(caller, refusal.reason, request_id()));
         }
+    }
+}
+
+impl Recalled<'_> {
+    /// The caller.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Counts it as an accepted request, in the metrics.
+    pub fn accept(self) -> Principal {
+        let Authenticator {
+            verifier, measures, ..
+        } = self.authenticator;
+        verifier.count_hit();
+        measures.accept(self.principal.kind());
+        measures.hit.record(self.started.elapsed());
+        self.principal
     }
 }
 

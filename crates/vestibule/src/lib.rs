@@ -68,7 +68,7 @@ pub mod settings;
 pub use self::admission::source_address;
 
 pub use self::{
-    authenticator::Authenticator,
+    authenticator::{Authenticator, Recalled},
     bearer::BearerToken,
     clock::{Clock, Timestamp},
     error::{Code, Reason, Refusal},

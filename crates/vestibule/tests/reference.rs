@@ -5,10 +5,7 @@
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
-use vestibule::{
-    Code, Reason,
-    settings::{SETTINGS, TABLES},
-};
+use vestibule::settings::{SETTINGS, TABLES};
 
 fn is_page(name: &str, text: &str) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -52,31 +49,4 @@ fn settings() {
         writeln!(text, "- `[[{name}]]`: what `/v1/authorize` demands of whom").unwrap();
     }
     is_page("settings.md", &text);
-}
-
-#[test]
-fn refusals() {
-    let mut text = String::from(
-        "# Refusals\n\n\
-         Every refusal is a problem document (RFC 9457) with a `code`, repeated in `X-Vestibule-Code`. Every\n\
-         401 carries a challenge (RFC 6750 \u{a7}3).\n\n\
-         | status | code | means |\n| --- | --- | --- |\n",
-    );
-    for code in Code::ALL {
-        let (status, name) = (code.status().as_u16(), code.as_str());
-        writeln!(text, "| {status} | `{name}` | {} |", code.meaning()).unwrap();
-    }
-    text.push_str(
-        "\n`provider_unavailable` is a 503 where `PROVIDER_OUTAGE_STATUS=503`.\n\n\
-         ## Reasons\n\n\
-         What the log, the metric `vestibule_authentications_total` and `vestibule token explain` say, and\n\
-         the code that the caller sees. Until the signature is proven a caller sees only `invalid_token`,\n\
-         `provider_unavailable` or `storage_unavailable`.\n\n\
-         | reason | code | means |\n| --- | --- | --- |\n",
-    );
-    for reason in Reason::ALL {
-        let (name, code) = (reason.as_str(), reason.code().as_str());
-        writeln!(text, "| `{name}` | `{code}` | {} |", reason.meaning()).unwrap();
-    }
-    is_page("refusals.md", &text);
 }

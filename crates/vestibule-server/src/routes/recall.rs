@@ -16,7 +16,7 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 
-use vestibule::principal::Principal;
+use vestibule::{Recalled, principal::Principal};
 
 use super::{ApiState, NO_STORE, authorize, me};
 use crate::{
@@ -59,34 +59,37 @@ impl Recall {
         request: Request<B>,
         peer: Option<SocketAddr>,
     ) -> Result<Response, Request<B>> {
-        let Some((asked, principal)) = self.recall(&request) else {
+        let Some((asked, recalled)) = self.recall(&request) else {
             return Err(request);
         };
         let (mut parts, body) = request.into_parts();
         let answer = match asked {
-            Asked::Me => me::answer(&principal).ok(),
-            Asked::Authorize => self.authorize(&mut parts, peer, principal),
+            Asked::Me => me::answer(recalled.principal()).ok(),
+            Asked::Authorize => self.authorize(&mut parts, peer, recalled.principal()),
         };
+        if answer.is_some() {
+            recalled.accept();
+        }
         answer
             .map(not_stored)
             .ok_or_else(|| Request::from_parts(parts, body))
     }
 
-    fn recall<B: HttpBody>(&self, request: &Request<B>) -> Option<(Asked, Principal)> {
+    fn recall<B: HttpBody>(&self, request: &Request<B>) -> Option<(Asked, Recalled<'_>)> {
         if !self.is_open || !request.body().is_end_stream() {
             return None;
         }
         let asked = Asked::by(request.method(), request.uri().path())?;
         let authenticator = self.state.vestibule.authenticator();
-        let principal = authenticator.recall(request.headers())?;
-        Some((asked, principal))
+        let recalled = authenticator.recall(request.headers())?;
+        Some((asked, recalled))
     }
 
     fn authorize(
         &self,
         parts: &mut Parts,
         peer: Option<SocketAddr>,
-        principal: Principal,
+        principal: &Principal,
     ) -> Option<Response> {
         if let Some(peer) = peer
             && !self.state.rules.is_empty()
@@ -96,7 +99,7 @@ impl Recall {
         // The decision takes it, and the router may need it.
         let original = parts.extensions.get::<OriginalRequest>().cloned();
         // It waits for nothing, unless the provider has to be asked for a permission.
-        let decision = gateway::decide(parts, &self.state, Some(principal)).now_or_never();
+        let decision = gateway::decide(parts, &self.state, Some(principal.clone())).now_or_never();
         let answer = decision
             .and_then(Result::ok)
             .and_then(|decision| authorize::answer(decision, &self.state).ok());

@@ -107,6 +107,14 @@ fn describe() {
         "vestibule_users_provisioned_total",
         "Local users made on a first visit"
     );
+    metrics::describe_counter!(
+        "vestibule_activity_dropped_total",
+        "Events of accounts' activity that could not be written down"
+    );
+    metrics::describe_counter!(
+        "vestibule_kept_facts_dropped_total",
+        "Answers of the provider that could not be kept for the next start, by kind"
+    );
     metrics::describe_gauge!(
         "vestibule_tenant_sessions_open",
         "Tenant sessions that hold a connection"
@@ -122,6 +130,7 @@ fn describe() {
 fn begin_at_zero() {
     metrics::counter!("vestibule_users_provisioned_total").increment(0);
     metrics::counter!("vestibule_tenant_sessions_opened_total").increment(0);
+    metrics::counter!("vestibule_activity_dropped_total").increment(0);
     metrics::gauge!("vestibule_tenant_sessions_open").increment(0);
 }
 

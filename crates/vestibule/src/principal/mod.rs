@@ -286,12 +286,12 @@ impl Caller {
         self.identity.account.id
     }
 
-    /// The caller as a refusal names it in its own account's activity.
     /// The local user's id; none for a machine.
     fn user_id(&self) -> Option<Uuid> {
         (self.kind == PrincipalKind::User).then_some(self.identity.user.id)
     }
 
+    /// The caller as a refusal names it in its own account's activity.
     fn as_refused(&self, client_id: &Arc<str>) -> RefusedCaller {
         RefusedCaller {
             account_id: self.account_id(),

@@ -150,13 +150,16 @@ async fn another_of_the_same_name_is_not_meant() {
     let app = behind_a_proxy().await;
     let ada = asserted(&app, &app.sandbox.user_token("user_ada").mint()).await;
     let robot = asserted(&app, &app.sandbox.client_token("sc_robot01").mint()).await;
-    app.directory.remove_client("sc_robot01").await.unwrap();
-    becomes(&robot, Reason::UnknownClient).await;
-    let added = app
-        .directory
-        .add_client(app.globex.id, "sc_robot01", "Globex's", &[]);
-    added.await.unwrap();
-    becomes(&robot, Reason::UnknownClient).await;
+    // In another account, and in the same one.
+    for account in [app.globex.id, app.acme.id] {
+        app.directory.remove_client("sc_robot01").await.unwrap();
+        becomes(&robot, Reason::UnknownClient).await;
+        let added = app.directory.add_client(account, "sc_robot01", "new", &[]);
+        added.await.unwrap();
+        let new = async || app.client("sc_robot01").me().await;
+        eventually(new, |answer| answer.is_ok()).await.ok();
+        robot.me().await.refused(Reason::UnknownClient);
+    }
 
     let id = app.row("user_ada").await.unwrap().id;
     app.directory.remove_user(id).await.unwrap();

@@ -16,7 +16,7 @@ use http::{
 };
 use serde_json::Value;
 use tower::ServiceExt as _;
-use vestibule::{Principal, Reason, Vestibule};
+use vestibule::{Principal, Reason, Recalled, Vestibule};
 
 use crate::{answer::Answer, routes};
 
@@ -104,7 +104,7 @@ impl Actor {
     /// Who this is, where that is known without waiting.
     pub fn recall(&self) -> Option<Principal> {
         let authenticator = self.entrance.vestibule.authenticator();
-        authenticator.recall(&self.headers)
+        authenticator.recall(&self.headers).map(Recalled::accept)
     }
 
     pub async fn get(&self, path: &str) -> Answer {

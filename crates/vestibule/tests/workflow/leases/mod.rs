@@ -15,7 +15,10 @@ use vestibule::{
 use vestibule_sandbox::{Endpoint, Fault};
 
 use self::served::{Events, Says as _, Served, notes_by};
-use crate::app::{App, PATIENCE, Setup, after, app, eventually, found, with};
+use crate::{
+    answer::Answer,
+    app::{App, PATIENCE, Setup, after, app, eventually, found, with},
+};
 
 /// How long something that must not happen is waited for.
 const A_WHILE: Duration = Duration::from_millis(700);
@@ -237,6 +240,14 @@ async fn an_assertion_is_no_reason_to_end_sooner() {
     assert_eq!(told.0.chunk().await.unwrap().unwrap(), "data: hello\n\n");
     served.app.advance(600);
     told.is_open().await;
+    // A change is no occasion to ask Authress.
+    served.app.sandbox.remove_user("user_ada").unwrap();
+    let account = served.app.acme.id;
+    let renamed = served.app.directory.rename_account(account, "Another");
+    renamed.await.unwrap();
+    for _ in 0..3 {
+        told.is_open().await;
+    }
     let id = served.app.row("user_ada").await.unwrap().id;
     served.app.directory.suspend_user(id).await.unwrap();
     assert_eq!(told.end().await, "data: user_suspended\n\n");
@@ -297,6 +308,26 @@ async fn no_change_is_missed() {
         // Asked again it says the same, though he may come back.
         assert_eq!(lease.ended().await, ended);
     }
+}
+
+#[tokio::test]
+async fn another_of_the_same_name_does_not_take_it_over() {
+    let app = app().await;
+    let token = app.sandbox.client_token("sc_robot01").mint();
+    let robot = principal(&app, &token).await;
+    app.directory.remove_client("sc_robot01").await.unwrap();
+    let added = app
+        .directory
+        .add_client(app.acme.id, "sc_robot01", "new", &[]);
+    let added = added.await.unwrap();
+    let is_new =
+        |answer: &Answer| answer.is_ok() && answer.json()["user"]["id"] == added.id.to_string();
+    eventually(async || app.bearer(&token).me().await, is_new)
+        .await
+        .ok();
+    let mut lease = app.entrance.vestibule.lease(&robot);
+    let ended = timeout(PATIENCE, lease.ended()).await.unwrap();
+    assert_eq!(ended, Ended::Refused(Reason::UnknownClient));
 }
 
 /// A clock that was set, or a machine that slept: the timers of the process do not know.
