@@ -4,6 +4,10 @@ use url::{Host, Url};
 
 /// An `https` URL, or a plain `http` one of a loopback host, without user and password.
 pub(super) fn provider_url(text: &str) -> Result<Url, String> {
+    // A parser leaves them out; what is compared byte for byte keeps them, and is never met.
+    if text.chars().any(|it| it.is_control() || it.is_whitespace()) {
+        return Err("must not contain spaces or control characters".to_owned());
+    }
     let url = Url::parse(text).map_err(|_| "must be a URL such as https://auth.example.com")?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not contain a user name or password".to_owned());
@@ -48,5 +52,28 @@ pub(super) fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_parser_would_leave_out_is_refused() {
+        provider_url("https://auth.example.com/v1").unwrap();
+        for text in [
+            "\0https://auth.example.com",
+            "https://auth.example.com\u{1f}",
+            "https://auth.exa\tmple.com",
+            "https://auth.example.com/a b",
+            "https://auth.example.com\u{a0}",
+        ] {
+            let refused = provider_url(text).unwrap_err();
+            assert!(
+                refused.contains("control characters"),
+                "{text:?}: {refused}"
+            );
+        }
     }
 }
