@@ -23,7 +23,7 @@ def facts():
         "cpu": cpu[1] if cpu else platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(memory[1]) / 2**20, 1),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
     }
 

@@ -1,7 +1,7 @@
 use vestibule::{BearerToken, Principal, VerifiedToken, principal::Resolver};
 
 pub fn promote(principal: &mut Principal) {
-    principal.caller = anything(); //~ E0616
+    principal.identified = anything(); //~ E0616
 }
 
 pub async fn from_the_bearer(resolver: &Resolver, token: &BearerToken<'_>) {

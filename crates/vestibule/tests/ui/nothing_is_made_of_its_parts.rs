@@ -4,10 +4,8 @@ use vestibule::{Principal, TenantSession};
 
 pub fn principal(other: Principal) -> Principal {
     Principal {
-        caller: anything(), //~ E0451
-        token: anything(),  //~ E0451
-        proven: anything(), //~ E0451
-        scope: None,     //~ E0451
+        identified: anything(), //~ E0451
+        scope: None,            //~ E0451
     }
 }
 
