@@ -45,7 +45,6 @@ class World:
             "VESTIBULE_ADMIN_LISTEN": "127.0.0.1:0",
             "VESTIBULE_TRUSTED_PROXIES": "127.0.0.0/8",
             "VESTIBULE_ASSERTION_AUDIENCES": "orders,billing",
-            "VESTIBULE_ACCESS_LOG": "all",
         }
         self.rules = rules
         for name, tenant, client in (("Acme", "tenant_acme", "sc_robot01"), ("Globex", "tenant_globex", "sc_robot02")):
