@@ -98,7 +98,7 @@ fn skip_spaces(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-const fn is_token_byte(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     let digit = byte.wrapping_sub(b'0') < 10;
     let dash_to_slash = byte.wrapping_sub(b'-') < 3;
