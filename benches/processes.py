@@ -2,41 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
-import time
-from random import randrange
+import sys
+from pathlib import Path
 
+# What the tests of the doors wait for and connect with.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "doors"))
 
-class Failed(Exception):
-    """What cannot be measured, and why: for people."""
+from wire import free_port, is_open  # noqa: E402
+from world import Failed, eventually  # noqa: E402
 
-
-def eventually(what, is_so, within=30.0):
-    until = time.monotonic() + within
-    while not is_so():
-        if time.monotonic() > until:
-            raise Failed(f"{what}: not within {within:.0f} s")
-        time.sleep(0.01)
-
-
-def free_port():
-    """Below those that the kernel gives to outgoing connections, which could take it meanwhile."""
-    while True:
-        port = randrange(20_000, 32_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
-        except OSError:
-            continue
-
-
-def is_open(port):
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        return True
-    except OSError:
-        return False
+__all__ = ["Failed", "Processes", "eventually", "free_port", "last_lines"]
 
 
 class Processes:

@@ -15,7 +15,6 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt as _;
-
 use vestibule::{Recalled, principal::Principal};
 
 use super::{ApiState, NO_STORE, authorize, me};

@@ -26,9 +26,9 @@ use crate::{
     world::{World, eventually},
 };
 
-const LISTEN: (&str, &str) = ("VESTIBULE_GRPC_LISTEN", "127.0.0.1:0");
+pub(crate) const LISTEN: (&str, &str) = ("VESTIBULE_GRPC_LISTEN", "127.0.0.1:0");
 
-async fn channel(server: &Running) -> Channel {
+pub(crate) async fn channel(server: &Running) -> Channel {
     let address = server.grpc.clone().unwrap();
     Channel::from_shared(address)
         .unwrap()
@@ -37,7 +37,7 @@ async fn channel(server: &Running) -> Channel {
         .unwrap()
 }
 
-fn described(headers: &[(&str, &str)]) -> HttpRequest {
+pub(crate) fn described(headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest {
         method: "GET".to_owned(),
         path: "/orders?page=2".to_owned(),
@@ -50,7 +50,10 @@ fn described(headers: &[(&str, &str)]) -> HttpRequest {
     }
 }
 
-async fn check(channel: &Channel, http: HttpRequest) -> Result<CheckResponse, tonic::Status> {
+pub(crate) async fn check(
+    channel: &Channel,
+    http: HttpRequest,
+) -> Result<CheckResponse, tonic::Status> {
     let request = CheckRequest {
         attributes: Some(AttributeContext {
             request: Some(Request {

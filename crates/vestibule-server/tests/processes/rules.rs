@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::{
+    grpc,
     support::Running,
     world::{Answer, World, eventually, raw},
 };
@@ -45,7 +46,7 @@ struct Ruled {
 
 impl Ruled {
     async fn new() -> Self {
-        let world = World::new(&[]).await;
+        let world = World::new(&[grpc::LISTEN]).await;
         let file = world.place.path().join("settings.toml");
         fs::write(&file, RULES).unwrap();
         let server = world
@@ -150,6 +151,50 @@ async fn each_demand_is_made() {
         .mint();
     post(&few).await.expect(403, "insufficient_scope");
     post(&robot).await.expect(403, "insufficient_role");
+}
+
+/// Nobody is named in `VESTIBULE_TRUSTED_PROXIES` here.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_says_of_a_request_changes_nothing() {
+    const SAID: [(&str, &str); 6] = [
+        ("x-forwarded-uri", "/public"),
+        ("x-original-uri", "/public"),
+        ("x-forwarded-method", "OPTIONS"),
+        ("x-original-method", "OPTIONS"),
+        ("x-forwarded-host", "other.example"),
+        ("x-forwarded-for", "127.0.0.1"),
+    ];
+    let ruled = Ruled::new().await;
+    let ada = ruled.world.user("user_ada");
+    let channel = grpc::channel(&ruled.server).await;
+    // Who is remembered is answered another way than who is not.
+    for _ in 0..3 {
+        for (path, status) in [("/admin", 403), ("/jobs", 403), ("/profile", 200)] {
+            let url = format!("{}/v1/authorize{path}", ruled.server.public);
+            let mut request = ruled.world.http.get(url).bearer_auth(&ada);
+            for (name, value) in SAID {
+                request = request.header(name, value);
+            }
+            let answer = Answer::of(request).await;
+            assert_eq!(answer.status, status, "{path}");
+            if status == 200 {
+                assert_eq!(
+                    answer.header("x-vestibule-authress-user-id"),
+                    Some("user_ada")
+                );
+            }
+            let bearer = format!("Bearer {ada}");
+            let headers: Vec<_> = SAID
+                .into_iter()
+                .chain([("authorization", &*bearer)])
+                .collect();
+            let mut described = grpc::described(&headers);
+            described.path = path.to_owned();
+            let checked = grpc::check(&channel, described).await.unwrap();
+            let allowed = checked.status.unwrap().code == 0;
+            assert_eq!(allowed, status == 200, "{path}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
