@@ -37,6 +37,11 @@ impl ChangeCount {
 }
 
 impl Unchanged {
+    /// How many changes there had been.
+    pub(crate) fn count(&self) -> u64 {
+        self.seen
+    }
+
     /// Whether nothing has changed.
     pub(crate) fn holds(&self) -> bool {
         self.count.load(Ordering::Acquire) == self.seen

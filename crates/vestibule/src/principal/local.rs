@@ -8,10 +8,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use futures_util::future::BoxFuture;
@@ -43,7 +40,7 @@ pub(crate) struct KnownClient {
     pub(crate) scopes: Arc<[Arc<str>]>,
 }
 
-/// Facts of one kind, and those that are being read: under the generation in which the reading
+/// Facts of one kind, and those that are being read: under the count of changes at which the reading
 /// began, so that nobody is given what was read before a change that he may have heard of.
 #[derive(Debug)]
 struct Memory<T> {
@@ -53,7 +50,7 @@ struct Memory<T> {
 }
 
 /// Counts what changes: under a few numbers, by key, of which several share one. A change that
-/// another shares costs a look at what is known, and nothing else.
+/// another shares costs a look at what is known, or another reading, and nothing else.
 #[derive(Debug)]
 struct Changes {
     counts: Box<[ChangeCount]>,
@@ -72,8 +69,6 @@ pub(crate) struct LocalFacts {
     provider: Arc<str>,
     users: Memory<Caller>,
     clients: Memory<KnownClient>,
-    /// Counts announced changes, so that a read that crossed one is not kept.
-    generation: AtomicU64,
 }
 
 impl LocalFacts {
@@ -83,7 +78,6 @@ impl LocalFacts {
             provider,
             users: Memory::new(USERS),
             clients: Memory::new(CLIENTS),
-            generation: AtomicU64::new(0),
         }
     }
 
@@ -130,9 +124,10 @@ impl LocalFacts {
         if let Some(known) = self.remembered(memory, key) {
             return Ok(known);
         }
-        let generation = self.generation.load(Ordering::Acquire);
+        let unchanged = memory.changes.of(key).unchanged();
         let key: Arc<str> = key.into();
-        let flight = memory.reading.join((Arc::clone(&key), generation), || {
+        let reading = (Arc::clone(&key), unchanged.count());
+        let flight = memory.reading.join(reading, || {
             // Somebody's reading may have ended after this request had looked.
             match self.remembered(memory, &key) {
                 Some(known) => Box::pin(std::future::ready(Ok(known))),
@@ -140,7 +135,7 @@ impl LocalFacts {
             }
         });
         let known = flight.await.map_err(|error| error.shared())?;
-        self.keep(memory, key, known.clone(), generation);
+        memory.keep(key, known.clone(), &unchanged);
         Ok(known)
     }
 
@@ -148,14 +143,10 @@ impl LocalFacts {
     pub(crate) fn on_change(&self, change: &Change) {
         match change {
             Change::User { subject, .. } => self.forget_user(subject),
-            Change::Client(client_id) => {
-                self.generation.fetch_add(1, Ordering::AcqRel);
-                self.clients.forget(client_id);
-            }
+            Change::Client(client_id) => self.clients.forget(client_id),
             Change::CutOff(_) => {}
             // An account is part of many entries; changes of accounts are rare.
             Change::Account(_) | Change::Everything => {
-                self.generation.fetch_add(1, Ordering::AcqRel);
                 self.users.forget_all();
                 self.clients.forget_all();
             }
@@ -164,28 +155,12 @@ impl LocalFacts {
 
     /// Reads this user again when next asked.
     pub(crate) fn forget_user(&self, subject: &str) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
         self.users.forget(subject);
     }
 
     fn remembered<T>(&self, memory: &Memory<T>, key: &str) -> Option<Option<Arc<T>>> {
         let known = memory.known.get(key)?;
         (!self.directory.is_stale()).then_some(known)
-    }
-
-    fn keep<T: Send + Sync + 'static>(
-        &self,
-        memory: &Memory<T>,
-        key: Arc<str>,
-        fact: Option<Arc<T>>,
-        read_at: u64,
-    ) {
-        memory.known.insert(Arc::clone(&key), fact);
-        // Checked after the insert: a change announced in between has either removed this entry
-        // or is seen here.
-        if self.generation.load(Ordering::Acquire) != read_at {
-            memory.forget(&key);
-        }
     }
 }
 
@@ -202,16 +177,30 @@ impl<T: Send + Sync + 'static> Memory<T> {
         }
     }
 
-    fn forget(&self, key: &str) {
-        self.known.remove(key);
-        self.changes.of(key).changed();
+    /// Keeps what was read, unless it has changed since.
+    fn keep(&self, key: Arc<str>, fact: Option<Arc<T>>, unchanged: &Unchanged) {
+        self.known.insert(Arc::clone(&key), fact);
+        // Asked after the insert: a change announced in between has either removed this entry
+        // or is seen here.
+        if !unchanged.holds() {
+            self.forget(&key);
+        }
     }
 
+    /// Counted twice: before, for those who are about to keep what they read before it, and after,
+    /// when the old fact can be seen no more.
+    fn forget(&self, key: &str) {
+        let count = self.changes.of(key);
+        count.changed();
+        self.known.remove(key);
+        count.changed();
+    }
+
+    /// As [`Memory::forget`], for all keys.
     fn forget_all(&self) {
+        self.changes.all_changed();
         self.known.clear();
-        for count in &self.changes.counts {
-            count.changed();
-        }
+        self.changes.all_changed();
     }
 }
 
@@ -220,6 +209,12 @@ impl Changes {
         Self {
             counts: (0..COUNTS).map(|_| ChangeCount::default()).collect(),
             hasher: RandomState::new(),
+        }
+    }
+
+    fn all_changed(&self) {
+        for count in &self.counts {
+            count.changed();
         }
     }
 
@@ -337,5 +332,24 @@ mod tests {
         clock.set(Timestamp::from_secs(1_750_000_000 - 3_600));
         let refused = facts.user("user_ada").await.unwrap_err();
         assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_kept() {
+        let memory = Memory::<u8>::new(10);
+        let before = memory.changes.of("ada").unchanged();
+        memory.keep("ada".into(), Some(Arc::new(1)), &before);
+        assert!(before.holds() && memory.known.get("ada").is_some());
+        memory.forget("ada");
+        assert!(!before.holds() && memory.known.get("ada").is_none());
+        // Somebody who looks now may find what is taken away again a moment later.
+        let between = memory.changes.of("ada").unchanged();
+        memory.keep("ada".into(), Some(Arc::new(1)), &before);
+        assert!(!between.holds() && memory.known.get("ada").is_none());
+
+        let before = memory.changes.of("ada").unchanged();
+        memory.keep("ada".into(), None, &before);
+        memory.forget_all();
+        assert!(!before.holds() && memory.known.is_empty());
     }
 }
