@@ -15,6 +15,7 @@ use std::{
     sync::Arc,
 };
 
+use uuid::Uuid;
 use vestibule::{
     Vestibule,
     clock::SystemClock,
@@ -76,7 +77,8 @@ async fn run() -> Result<(), Failure> {
     let metrics = Metrics::install();
     let (sandbox, moved) = start_sandbox(&directory).await?;
     let world = sandbox.add_demo_world();
-    let settings = ServeSettings::read(reader(&sandbox, &directory))?;
+    let admin_token = Uuid::new_v4().simple().to_string();
+    let settings = ServeSettings::read(reader(&sandbox, &directory, admin_token.clone()))?;
     logs::start(&settings.log);
     let accounts = set_up(&settings.library.database, world).await?;
 
@@ -90,6 +92,7 @@ async fn run() -> Result<(), Failure> {
     Screen {
         public: server.public_address(),
         admin: server.admin_address(),
+        admin_token: &admin_token,
         sandbox: &sandbox,
         directory: &directory,
         accounts: &accounts,
@@ -141,8 +144,9 @@ async fn start_sandbox(directory: &Path) -> Result<(Sandbox, bool), Failure> {
 }
 
 /// The sandbox's settings, a database beside it, and the environment's listeners.
-fn reader(sandbox: &Sandbox, directory: &Path) -> SettingsReader {
+fn reader(sandbox: &Sandbox, directory: &Path, admin_token: String) -> SettingsReader {
     let mut own: Vec<(&str, String)> = sandbox.environment();
+    own.push(("VESTIBULE_ADMIN_TOKEN", admin_token));
     own.push((
         "DATABASE_URL",
         format!("sqlite:{}", directory.join("vestibule.db").display()),

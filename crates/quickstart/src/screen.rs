@@ -14,6 +14,8 @@ use vestibule_sandbox::{DemoTenant, Sandbox};
 pub(crate) struct Screen<'a> {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// New at each start.
+    pub(crate) admin_token: &'a str,
     pub(crate) sandbox: &'a Sandbox,
     pub(crate) directory: &'a Path,
     pub(crate) accounts: &'a [(Account, &'static DemoTenant)],
@@ -60,6 +62,12 @@ impl Screen<'_> {
             text,
             "  admin        http://{}/metrics",
             reachable(self.admin)
+        )?;
+        writeln!(
+            text,
+            "  console      http://{}/console  {faint}(admin token{plain} {}{faint}){plain}",
+            reachable(self.admin),
+            self.admin_token
         )?;
         writeln!(text, "  sandbox      {}", self.sandbox.url())?;
         writeln!(

@@ -31,7 +31,13 @@ pub fn settings(bytes: &[u8]) {
     }
     let read = read(&environment, Some(file));
     match &read {
-        Ok(settings) => sound(settings),
+        Ok(settings) => {
+            sound(settings);
+            let token = environment.get("VESTIBULE_ADMIN_TOKEN");
+            let token = token.map_or("", |token| token.trim());
+            assert!(token.is_empty() || token.len() >= 16, "a short admin token");
+            assert_eq!(settings.server.takes_admin_token(token), !token.is_empty());
+        }
         Err(error) => reported(error, &environment, file),
     }
     if file.is_empty() {
@@ -100,9 +106,6 @@ fn sound(settings: &ServeSettings) {
     }
     assert!(!provider.timeout.is_zero() && !settings.library.database.timeout.is_zero());
     assert!((1..=1_000).contains(&settings.library.database.pool_size));
-    if let Some(token) = &settings.server.admin_token {
-        assert!(token.expose().len() >= 16, "a short admin token");
-    }
     let server = &settings.server;
     assert!(server.listen != server.admin_listen || server.listen.port() == 0);
     assert!(
@@ -119,7 +122,7 @@ fn reported(error: &SettingsError, environment: &BTreeMap<String, String>, file:
     for problem in &error.problems {
         let name = problem.name.to_ascii_uppercase();
         let known = name == "--CONFIG"
-            || TABLES.contains(&&*problem.name)
+            || TABLES.iter().any(|(name, _)| *name == problem.name)
             || SETTINGS
                 .iter()
                 .any(|setting| name.strip_suffix("_FILE").unwrap_or(&name) == setting.name)

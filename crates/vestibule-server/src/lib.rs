@@ -6,7 +6,9 @@
 //! | [`settings`] | the server's own settings |
 //! | [`serve`] | the listeners, from the first connection to the last |
 //! | `routes` | the public API, one endpoint a file |
-//! | `admin` | the admin listener |
+//! | `admin` | the admin listener: metrics, and what administrators do |
+//! | `console` | the page for administrators, and who has signed in there |
+//! | `explain` | why somebody was refused |
 //! | `gateway` | the request that a proxy asks about, and the rule that it meets |
 //! | `grpc` | the same answers for Envoy, over gRPC |
 //! | [`telemetry`] | logs, one line per request, metrics |
@@ -16,6 +18,8 @@
 
 mod admin;
 pub mod cli;
+mod console;
+mod explain;
 mod gateway;
 mod grpc;
 mod routes;

@@ -19,7 +19,8 @@ use tower::Service as _;
 use vestibule::{Vestibule, assertion::AssertionSigner, clock::SystemClock};
 
 use crate::{
-    admin::{self, OwnAddress},
+    admin::{self, Admin, OwnAddress, api::Operations},
+    explain::refused::Refusals,
     grpc,
     routes::{self, Gateway, Recall, Routers},
     settings::ServerSettings,
@@ -141,11 +142,22 @@ impl Server {
                 "metrics can be read from other machines: VESTIBULE_ADMIN_LISTEN is not a loopback address"
             );
         }
-        let routers = routers(self.settings.clone(), self.vestibule.clone());
+        let refusals = Refusals::default();
+        let routers = routers(
+            self.settings.clone(),
+            self.vestibule.clone(),
+            refusals.clone(),
+        );
+        let operations = self.settings.operations.map(Operations::new);
         let admin = admin::router(
             self.vestibule.clone(),
             self.metrics.clone(),
-            self.settings.admin_hosts,
+            Admin {
+                hosts: self.settings.admin_hosts,
+                tokens: self.settings.admin_tokens,
+                operations: operations.clone(),
+                refusals,
+            },
         );
         let upkeep = AbortOnDrop(tokio::spawn(self.metrics.keep_up()));
         let (stopping, stopped) = watch::channel(());
@@ -174,10 +186,13 @@ impl Server {
             // A listener that panicked has nothing left to finish.
             drop(listener.await);
         }
-        if tokio::time::timeout(FLUSH, self.vestibule.shutdown())
-            .await
-            .is_err()
-        {
+        let flushing = async {
+            if let Some(operations) = operations {
+                operations.close().await;
+            }
+            self.vestibule.shutdown().await;
+        };
+        if tokio::time::timeout(FLUSH, flushing).await.is_err() {
             tracing::warn!("stopped before everything held in memory was written down");
         }
         drop(upkeep);
@@ -188,10 +203,10 @@ impl Server {
 /// extension [`ConnectInfo`].
 #[doc(hidden)]
 pub fn public_api(settings: ServerSettings, vestibule: Vestibule) -> Router {
-    routers(settings, vestibule).public
+    routers(settings, vestibule, Refusals::default()).public
 }
 
-fn routers(settings: ServerSettings, vestibule: Vestibule) -> Routers {
+fn routers(settings: ServerSettings, vestibule: Vestibule, refusals: Refusals) -> Routers {
     let gateway = Gateway {
         rules: settings.rules,
         assertions: settings
@@ -199,6 +214,7 @@ fn routers(settings: ServerSettings, vestibule: Vestibule) -> Routers {
             .map(|settings| AssertionSigner::new(settings, Arc::new(SystemClock))),
         trusted_proxies: settings.trusted_proxies,
         decision_max_age: settings.decision_max_age,
+        refusals,
     };
     routes::routers(vestibule, settings.access_log, gateway)
 }

@@ -7,15 +7,15 @@ use vestibule::{
     assertion::SigningSettings,
     provider::access_key::AccessKey,
     settings::{
-        AcceptedAssertions, AdmissionSettings, DatabaseSettings, Network, ProviderSettings, Secret,
+        AcceptedAssertions, AdmissionSettings, DatabaseSettings, Network, ProviderSettings,
         Settings, SettingsError, SettingsReader,
     },
 };
 
-use crate::gateway::{self, rules::Rules};
-
-/// Shorter admin tokens can be guessed.
-const SHORTEST_ADMIN_TOKEN: usize = 16;
+use crate::{
+    admin::{api::OperationsSettings, tokens::AdminTokens},
+    gateway::{self, rules::Rules},
+};
 
 /// The server's section of the settings.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub struct ServerSettings {
     pub admin_listen: SocketAddr,
     /// `VESTIBULE_ADMIN_HOSTS`: further names that the admin listener answers to, in lower case.
     pub admin_hosts: Vec<String>,
-    /// `VESTIBULE_ADMIN_TOKEN`; checked here, used by the admin API.
-    pub admin_token: Option<Secret>,
+    /// `VESTIBULE_ADMIN_TOKEN` and `[[admin_tokens]]`; none at all: the admin API is off.
+    pub(crate) admin_tokens: AdminTokens,
     /// `VESTIBULE_ACCESS_LOG`.
     pub access_log: AccessLog,
     /// `[[rules]]` of the file: what `/v1/authorize` demands of whom.
@@ -41,6 +41,8 @@ pub struct ServerSettings {
     pub decision_max_age: u32,
     /// `VESTIBULE_TRUSTED_PROXIES`, which the library reads: whose word about a request counts.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// The library's, for what administrators do; none where only this section was read.
+    pub(crate) operations: Option<OperationsSettings>,
 }
 
 /// Which requests get a line in the log.
@@ -104,6 +106,10 @@ impl ServeSettings {
                 server
                     .trusted_proxies
                     .clone_from(&admission.trusted_proxies);
+                server.operations = Some(OperationsSettings {
+                    database: database.clone(),
+                    provider: Some(provider.clone()),
+                });
                 Ok(Self {
                     library: Settings {
                         provider,
@@ -157,7 +163,7 @@ impl ServerSettings {
             }
         }
         let admin_hosts = admin_hosts(reader);
-        let admin_token = admin_token(reader);
+        let admin_tokens = AdminTokens::read(reader);
         let access_log = reader.parsed("VESTIBULE_ACCESS_LOG", AccessLog::Refusals, access_log);
         let assertions = SigningSettings::read(reader, access_key);
         let audiences = assertions.as_ref().and_then(Option::as_ref);
@@ -170,13 +176,22 @@ impl ServerSettings {
             grpc_listen: grpc_listen?,
             admin_listen: admin_listen?,
             admin_hosts: admin_hosts?,
-            admin_token: admin_token?,
+            admin_tokens: admin_tokens?,
             access_log: access_log?,
             rules: rules?,
             assertions: assertions?,
             decision_max_age: decision_max_age?,
             trusted_proxies: Vec::new(),
+            operations: None,
         })
+    }
+}
+
+impl ServerSettings {
+    /// Whether this is an admin token.
+    #[doc(hidden)]
+    pub fn takes_admin_token(&self, token: &str) -> bool {
+        self.admin_tokens.find(token).is_some()
     }
 }
 
@@ -256,24 +271,6 @@ fn admin_hosts(reader: &mut SettingsReader) -> Option<Vec<String>> {
     usable.then_some(hosts)
 }
 
-fn admin_token(reader: &mut SettingsReader) -> Option<Option<Secret>> {
-    const NAME: &str = "VESTIBULE_ADMIN_TOKEN";
-    let Some(token) = reader.secret(NAME) else {
-        return Some(None);
-    };
-    let text = token.expose();
-    if text.bytes().all(|b| b.is_ascii_graphic()) && text.len() >= SHORTEST_ADMIN_TOKEN {
-        return Some(Some(token));
-    }
-    reader.problem(
-        NAME,
-        format!(
-            "must be at least {SHORTEST_ADMIN_TOKEN} printable ASCII characters without spaces"
-        ),
-    );
-    None
-}
-
 fn rules(reader: &mut SettingsReader, audiences: &[String]) -> Option<Rules> {
     const NAME: &str = "rules";
     match Rules::new(reader.tables(NAME)?, audiences) {
@@ -324,7 +321,7 @@ mod tests {
         assert!(settings.grpc_listen.is_none());
         assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:9090");
         assert!(settings.admin_hosts.is_empty());
-        assert!(settings.admin_token.is_none());
+        assert!(settings.admin_tokens.is_empty());
         assert_eq!(settings.access_log, AccessLog::Refusals);
         assert_eq!(settings.decision_max_age, 0);
     }
@@ -342,7 +339,7 @@ mod tests {
         assert_eq!(settings.listen.to_string(), "127.0.0.1:0");
         assert_eq!(settings.admin_listen.to_string(), "[::1]:9191");
         assert_eq!(settings.admin_hosts, ["metrics.example", "10.0.0.7"]);
-        assert!(settings.admin_token.is_some());
+        assert!(!settings.admin_tokens.is_empty());
         assert_eq!(settings.access_log, AccessLog::Share(0.01));
     }
 

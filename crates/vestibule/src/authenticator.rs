@@ -16,6 +16,7 @@ use crate::{
     error::{Reason, Refusal, RefusedCaller},
     http::RequestId,
     principal::{Principal, PrincipalKind, Proven, Resolver, Standing},
+    store::Account,
     tenancy::activity::{ActivityEvent, ActivityKind, ActivityLog},
     token::{CacheOutcome, CachedVerifier, TokenClass, TokenDigest, VerifiedToken},
 };
@@ -115,6 +116,19 @@ impl Authenticator {
         match token.class() {
             TokenClass::User => self.resolver.principal(token).await,
             TokenClass::Machine => Err(Reason::SubjectMismatch.into()),
+        }
+    }
+
+    /// What a person's first visit with this token would come to: the account that he would belong
+    /// to. Makes no local user; none where there is one.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] that the visit would meet.
+    pub async fn first_visit(&self, token: &VerifiedToken) -> Result<Option<Account>, Refusal> {
+        match token.class() {
+            TokenClass::User => self.resolver.first_visit(token).await,
+            TokenClass::Machine => Ok(None),
         }
     }
 
@@ -243,6 +257,11 @@ impl Authenticator {
         seen.outcome = outcome;
         seen.kind = Some(assertion.facts().kind);
         self.resolver.asserted(&assertion).await
+    }
+
+    /// How many verified tokens are remembered.
+    pub(crate) fn cached_tokens(&self) -> usize {
+        self.verifier.len()
     }
 
     /// Sets the gauges to what is true now.

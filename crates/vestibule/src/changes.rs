@@ -61,4 +61,16 @@ mod tests {
         assert!(!before.holds());
         assert!(count.unchanged().holds());
     }
+
+    #[test]
+    fn each_change_has_a_number_of_its_own() {
+        let count = ChangeCount::default();
+        let numbers: Vec<u64> = (0..3)
+            .map(|_| {
+                count.changed();
+                count.unchanged().count()
+            })
+            .collect();
+        assert_eq!(numbers, [1, 2, 3]);
+    }
 }

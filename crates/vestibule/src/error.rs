@@ -68,6 +68,7 @@ listed! {
         InsufficientRole = "insufficient_role", "The caller's role does not allow this";
         InsufficientScope = "insufficient_scope", "The caller's scopes do not allow this";
         NotFound = "not_found", "There is nothing here";
+        Conflict = "conflict", "Things are not as the request needs them";
         TooManyRequests = "too_many_requests", "Too many requests";
         InternalError = "internal_error", "Something went wrong on our side";
         StorageUnavailable = "storage_unavailable", "The database cannot be reached";
@@ -115,6 +116,7 @@ impl Code {
             | Self::InsufficientRole
             | Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,

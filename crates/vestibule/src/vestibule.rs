@@ -14,8 +14,10 @@ use crate::{
     error::{OutageStatus, Reason, Refusal},
     http::VestibuleLayer,
     lease::{Lease, Leases},
-    principal::{LocalFacts, PROVIDER, Principal, Resolver},
-    provider::{Authress, AuthressApi, KeySets, PermissionCache, TenantCache, UserCache},
+    principal::{LocalFacts, PROVIDER, Principal, Remembered, Resolver},
+    provider::{
+        Authress, AuthressApi, IssuerKeys, KeySets, PermissionCache, TenantCache, UserCache,
+    },
     revocation::Revocations,
     settings::{AcceptedAssertions, DatabaseSettings, SettingProblem, Settings, SettingsError},
     store::{AccountUsers, Danger, Directory, Finding, Level, StoreError, WatchGuard},
@@ -43,6 +45,7 @@ struct Inner {
     users: UserCache,
     permissions: PermissionCache,
     outage_status: OutageStatus,
+    token_cache_size: usize,
     token_cache_ttl: Duration,
     leases: Leases,
     stopped: CancellationToken,
@@ -274,6 +277,21 @@ impl Vestibule {
         }
     }
 
+    /// What is held of each issuer's keys.
+    pub fn issuers(&self) -> Vec<IssuerKeys> {
+        self.0.keys.issuers()
+    }
+
+    /// How many verified tokens are remembered at most (`TOKEN_CACHE_SIZE`).
+    pub fn token_cache_size(&self) -> usize {
+        self.0.token_cache_size
+    }
+
+    /// How many verified tokens are remembered.
+    pub fn cached_tokens(&self) -> usize {
+        self.0.authenticator.cached_tokens()
+    }
+
     /// Waits until what happened so far can be read in the activity of its accounts, for a
     /// moment at most: a caller who looks right after signing in finds himself.
     ///
@@ -463,10 +481,13 @@ impl VestibuleBuilder {
         let resolver = Arc::new(Resolver::new(
             &settings,
             directory.clone(),
-            local,
-            users.clone(),
-            tenants,
+            Remembered {
+                local,
+                users: users.clone(),
+                tenants,
+            },
             Arc::clone(&revocations),
+            activity.clone(),
             Arc::clone(&clock),
         ));
         let leases = Leases::new();
@@ -513,6 +534,7 @@ impl VestibuleBuilder {
             users,
             permissions,
             outage_status: settings.outage_status,
+            token_cache_size: settings.token_cache_size,
             token_cache_ttl: settings.token_cache_ttl,
             leases,
             _stop_when_dropped: stopped.clone().drop_guard(),

@@ -45,8 +45,8 @@ fn settings() {
         "\n`SSL_CERT_FILE` is honoured for calls to Authress. `HTTP_PROXY` and the like are ignored: set\n\
          `PROVIDER_PROXY`.\n\n## Tables, in the file alone\n\n",
     );
-    for name in TABLES {
-        writeln!(text, "- `[[{name}]]`: what `/v1/authorize` demands of whom").unwrap();
+    for (name, meaning) in TABLES {
+        writeln!(text, "- `[[{name}]]`: {meaning}").unwrap();
     }
     is_page("settings.md", &text);
 }

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vestibule::{
-    store::{Account, Directory, ServiceClient, StoreError, User},
-    tenancy::TenantSpaces,
-};
+use vestibule::store::{Account, Directory};
 
 use super::{
     Global,
     account_move::{self, MoveArgs},
-    all_pages, clock,
+    all_pages,
+    operator::Operator,
     output::{Answer, Failure, Table, facts, shown},
 };
+use crate::admin::api::NewAccount;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
@@ -83,36 +83,79 @@ pub(crate) struct RenameArgs {
     name: Option<String>,
 }
 
+/// An account with the cluster that holds its data, where there are clusters.
+#[derive(Debug, Deserialize, Serialize)]
+struct Placed {
+    #[serde(flatten)]
+    account: Account,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
+}
+
 pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answer, Failure> {
-    match command {
+    if let AccountCommand::Move(arguments) = command {
+        global.require_no_server("account move")?;
+        return account_move::run(global, &arguments).await;
+    }
+    let operator = global.operator(false)?;
+    let answer = answer(&operator, command).await;
+    operator.close().await;
+    answer
+}
+
+async fn answer(operator: &Operator, command: AccountCommand) -> Result<Answer, Failure> {
+    let account: Placed = match command {
         AccountCommand::Create {
             name,
             tenant,
             if_missing,
             cluster,
-        } => create(global, &name, &tenant, if_missing, cluster.as_deref()).await,
-        AccountCommand::List => list(global).await,
-        AccountCommand::Show { id } => show(global, id).await,
+        } => {
+            let new = NewAccount {
+                name,
+                tenant,
+                if_missing,
+                cluster,
+            };
+            operator
+                .send(Method::POST, "/admin/v1/accounts", &new)
+                .await?
+        }
+        AccountCommand::List => return list(operator).await,
+        AccountCommand::Show { id } => operator.get(&path(id)).await?,
         AccountCommand::Rename(arguments) => {
             let name = arguments.new_name.or(arguments.name).unwrap_or_default();
-            let directory = global.directory().await?;
-            found(&directory, arguments.id).await?;
-            Ok(one(&directory.rename_account(arguments.id, &name).await?))
+            let body = json!({ "name": name });
+            operator
+                .send(Method::PATCH, &path(arguments.id), &body)
+                .await?
         }
         AccountCommand::Suspend { id } => {
-            let directory = global.directory().await?;
-            found(&directory, id).await?;
-            Ok(one(&directory.suspend_account(id).await?))
+            let path = format!("{}/suspend", path(id));
+            operator.send(Method::POST, &path, &json!({})).await?
         }
         AccountCommand::Resume { id } => {
-            let directory = global.directory().await?;
-            found(&directory, id).await?;
-            Ok(one(&directory.resume_account(id).await?))
+            let path = format!("{}/resume", path(id));
+            operator.send(Method::POST, &path, &json!({})).await?
         }
-        AccountCommand::Move(arguments) => account_move::run(global, &arguments).await,
-        AccountCommand::Export { id } => export(global, id).await,
-        AccountCommand::Delete { id, yes } => delete(global, id, yes).await,
-    }
+        AccountCommand::Export { id } => return export(operator, id).await,
+        AccountCommand::Delete { id, yes } => return delete(operator, id, yes).await,
+        AccountCommand::Move(_) => {
+            return Err(Failure::Usage("this needs the database".to_owned()));
+        }
+    };
+    Ok(one(&account))
+}
+
+fn path(id: Uuid) -> String {
+    format!("/admin/v1/accounts/{id}")
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Deleted {
+    id: Uuid,
+    name: String,
+    deleted: bool,
 }
 
 #[derive(Default, Serialize)]
@@ -132,62 +175,15 @@ enum Line {
     Row { table: String, value: Value },
 }
 
-async fn create(
-    global: &Global,
-    name: &str,
-    tenant: &str,
-    if_missing: bool,
-    cluster: Option<&str>,
-) -> Result<Answer, Failure> {
-    // The name of the cluster of DATABASE_URL.
-    let cluster = cluster.filter(|name| *name != MAIN);
-    let settings = global.database()?;
-    let directory = Directory::open_as_owner(&settings, clock()).await?;
-    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
-    if let Some(account) = directory.find_account_by_tenant(tenant).await? {
-        return existing(&account, if_missing);
-    }
-    match spaces.create_account_on(cluster, name, tenant).await {
-        Ok(account) => with_cluster(&spaces, &account).await,
-        // Somebody was faster.
-        Err(StoreError::AlreadyExists(_)) => {
-            match directory.find_account_by_tenant(tenant).await? {
-                Some(account) => existing(&account, if_missing),
-                None => Err(Failure::Failed(
-                    "an account with this name or tenant was made and removed just now: try again"
-                        .to_owned(),
-                )),
-            }
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn existing(account: &Account, wanted: bool) -> Result<Answer, Failure> {
-    if wanted {
-        return Ok(one(account));
-    }
-    Err(Failure::Failed(format!(
-        "tenant {} has an account already, {}; --if-missing answers with it",
-        shown(&account.authress_tenant_id),
-        account.id
-    )))
-}
-
-async fn list(global: &Global) -> Result<Answer, Failure> {
-    let settings = global.database()?;
-    let directory = Directory::open_as_owner(&settings, clock()).await?;
-    let accounts = all_accounts(&directory).await?;
-    let places = TenantSpaces::open(&settings, &directory, clock())?
-        .placements()
-        .await?;
-    let headings: &[&str] = match &places {
-        Some(_) => &["ID", "NAME", "TENANT", "STATUS", "CLUSTER"],
-        None => &["ID", "NAME", "TENANT", "STATUS"],
+async fn list(operator: &Operator) -> Result<Answer, Failure> {
+    let accounts: Vec<Placed> = operator.all("/admin/v1/accounts").await?;
+    let clusters = accounts.iter().any(|placed| placed.cluster.is_some());
+    let headings: &[&str] = match clusters {
+        true => &["ID", "NAME", "TENANT", "STATUS", "CLUSTER"],
+        false => &["ID", "NAME", "TENANT", "STATUS"],
     };
     let mut table = Table::new(headings);
-    let mut items = Vec::with_capacity(accounts.len());
-    for account in &accounts {
+    for Placed { account, cluster } in &accounts {
         let id = account.id.to_string();
         let mut row = vec![
             id.as_str(),
@@ -195,57 +191,16 @@ async fn list(global: &Global) -> Result<Answer, Failure> {
             &account.authress_tenant_id,
             account.status.as_str(),
         ];
-        let cluster = places
-            .as_ref()
-            .map(|places| places.get(&account.id).map_or(MAIN, String::as_str));
-        row.extend(cluster);
+        row.extend(cluster.as_deref());
         table.row(&row);
-        items.push(Placed { account, cluster });
     }
-    Ok(Answer::list(&items, &table))
-}
-
-async fn show(global: &Global, id: Uuid) -> Result<Answer, Failure> {
-    let settings = global.database()?;
-    let directory = Directory::open_as_owner(&settings, clock()).await?;
-    let account = found(&directory, id).await?;
-    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
-    with_cluster(&spaces, &account).await
-}
-
-/// As people call the cluster of DATABASE_URL.
-pub(super) const MAIN: &str = "main";
-
-/// The account, on PostgreSQL with the cluster that holds its data.
-async fn with_cluster(spaces: &TenantSpaces, account: &Account) -> Result<Answer, Failure> {
-    let Some(places) = spaces.placements().await? else {
-        return Ok(one(account));
-    };
-    let cluster = places.get(&account.id).map_or(MAIN, String::as_str);
-    let placed = Placed {
-        account,
-        cluster: Some(cluster),
-    };
-    Ok(Answer::new(&placed, facts_of(account, Some(cluster))))
-}
-
-/// An account with the cluster that holds its data, where there are clusters.
-#[derive(Serialize)]
-struct Placed<'a> {
-    #[serde(flatten)]
-    account: &'a Account,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<&'a str>,
+    Ok(Answer::list(&accounts, &table))
 }
 
 /// Everything that is kept of the account: JSON lines, or with `--json` the same in one document.
-async fn export(global: &Global, id: Uuid) -> Result<Answer, Failure> {
-    let settings = global.database()?;
-    let directory = Directory::open_as_owner(&settings, clock()).await?;
-    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
-    found(&directory, id).await?;
-    let mut lines = Vec::new();
-    spaces.export_account(id, &mut lines).await?;
+async fn export(operator: &Operator, id: Uuid) -> Result<Answer, Failure> {
+    let path = format!("{}/export", path(id));
+    let lines = operator.ask(Method::GET, &path, None).await?;
     let document = exported(&lines).map_err(|error| Failure::Failed(error.to_string()))?;
     let text = String::from_utf8_lossy(&lines).trim_end().to_owned();
     Ok(Answer::new(&document, text))
@@ -265,23 +220,16 @@ fn exported(lines: &[u8]) -> Result<Exported, serde_json::Error> {
     Ok(exported)
 }
 
-async fn delete(global: &Global, id: Uuid, yes: bool) -> Result<Answer, Failure> {
+async fn delete(operator: &Operator, id: Uuid, yes: bool) -> Result<Answer, Failure> {
     if !yes {
         return Err(Failure::Usage(format!(
             "this ends account {id} with its users, its service clients and all of its data, for \
              ever; if that is meant, add --yes"
         )));
     }
-    let settings = global.database()?;
-    let directory = Directory::open_as_owner(&settings, clock()).await?;
-    let spaces = TenantSpaces::open(&settings, &directory, clock())?;
-    let account = found(&directory, id).await?;
-    spaces.delete_account(id).await?;
-    let text = format!("deleted {} {}", account.id, shown(&account.name));
-    Ok(Answer::new(
-        &json!({ "id": account.id, "name": account.name, "deleted": true }),
-        text,
-    ))
+    let deleted: Deleted = operator.send(Method::DELETE, &path(id), &json!({})).await?;
+    let text = format!("deleted {id} {}", shown(&deleted.name));
+    Ok(Answer::new(&deleted, text))
 }
 
 /// The account, or a word on how to find it.
@@ -297,22 +245,8 @@ pub(super) async fn all_accounts(directory: &Directory) -> Result<Vec<Account>, 
     Ok(all_pages(|page| async move { directory.accounts(&page).await }).await?)
 }
 
-pub(super) async fn users_of(directory: &Directory, account: Uuid) -> Result<Vec<User>, Failure> {
-    Ok(all_pages(|page| async move { directory.users(account, &page).await }).await?)
-}
-
-pub(super) async fn clients_of(
-    directory: &Directory,
-    account: Uuid,
-) -> Result<Vec<ServiceClient>, Failure> {
-    Ok(all_pages(|page| async move { directory.clients(account, &page).await }).await?)
-}
-
-fn one(account: &Account) -> Answer {
-    Answer::new(account, facts_of(account, None))
-}
-
-fn facts_of(account: &Account, cluster: Option<&str>) -> String {
+fn one(placed: &Placed) -> Answer {
+    let Placed { account, cluster } = placed;
     let id = account.id.to_string();
     let mut lines = vec![
         ("id", id.as_str()),
@@ -320,6 +254,6 @@ fn facts_of(account: &Account, cluster: Option<&str>) -> String {
         ("tenant", &account.authress_tenant_id),
         ("status", account.status.as_str()),
     ];
-    lines.extend(cluster.map(|cluster| ("cluster", cluster)));
-    facts(&lines)
+    lines.extend(cluster.as_deref().map(|cluster| ("cluster", cluster)));
+    Answer::new(placed, facts(&lines))
 }

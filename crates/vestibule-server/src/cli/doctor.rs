@@ -17,7 +17,7 @@ use vestibule::{
 };
 
 use super::{
-    Global, client, clock,
+    Global, all_pages, clock,
     output::{Answer, Failure, Table, shown},
 };
 use crate::{
@@ -365,7 +365,7 @@ async fn clients(
 ) -> Result<(), Failure> {
     let own = settings.provider.access_key.client_id();
     let before = findings.0.len();
-    let clients = client::all_clients(directory).await?;
+    let clients = all_pages(|page| async move { directory.all_clients(&page).await }).await?;
     for client in &clients {
         let id = shown(&client.client_id);
         if client.client_id == own {

@@ -8,12 +8,14 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vestibule::{store::Directory, tenancy::TenantSpaces};
 
 use super::{
     Global, account, clock,
+    operator::Operator,
     output::{Answer, Failure, Table},
 };
 
@@ -25,19 +27,18 @@ pub(crate) struct MigrateArgs {
 }
 
 pub(crate) async fn run(global: &Global, arguments: &MigrateArgs) -> Result<Answer, Failure> {
+    if arguments.status {
+        let operator = global.operator(false)?;
+        let status = status(&operator).await;
+        operator.close().await;
+        return status;
+    }
+    global.require_no_server("migrate without --status")?;
     let settings = global.database()?;
-    let directory = if arguments.status {
-        Directory::open_as_owner(&settings, clock()).await?
-    } else {
-        Directory::migrate(&settings, clock()).await?
-    };
+    let directory = Directory::migrate(&settings, clock()).await?;
     let spaces = TenantSpaces::open(&settings, &directory, clock())?;
-    let answer = if arguments.status {
-        status(&directory, &spaces).await
-    } else {
-        spaces.prepare().await?;
-        apply(&directory, &spaces).await
-    };
+    spaces.prepare().await?;
+    let answer = apply(&directory, &spaces).await;
     spaces.close().await;
     answer
 }
@@ -58,30 +59,40 @@ async fn apply(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, F
     Ok(Answer::new(&document, text))
 }
 
-async fn status(directory: &Directory, spaces: &TenantSpaces) -> Result<Answer, Failure> {
-    let migrations = spaces.tenant_migrations().await?;
-    let accounts = account::all_accounts(directory).await?;
-    let ids: Vec<Uuid> = accounts.iter().map(|account| account.id).collect();
-    let missing = spaces.all_migrations_missing(&ids).await?;
+async fn status(operator: &Operator) -> Result<Answer, Failure> {
+    let document: Value = operator.get("/admin/v1/migrations").await?;
+    let status: Status = serde_json::from_value(document.clone())
+        .map_err(|error| Failure::Failed(format!("the answer cannot be read: {error}")))?;
     let mut table = Table::new(&["ACCOUNT", "NAME", "MISSING"]);
-    let mut items: Vec<Value> = Vec::with_capacity(accounts.len());
-    for (account, missing) in accounts.iter().zip(missing) {
-        table.row(&[&account.id.to_string(), &account.name, &missing.to_string()]);
-        items.push(json!({ "id": account.id, "name": account.name, "missing": missing }));
+    for account in &status.accounts {
+        let (id, missing) = (account.id.to_string(), account.missing.to_string());
+        table.row(&[&id, &account.name, &missing]);
     }
     let mut known = Table::new(&["VERSION", "DESCRIPTION"]);
-    for migration in &migrations {
+    for migration in &status.migrations {
         known.row(&[&migration.version.to_string(), &migration.description]);
     }
-    let listed: Vec<Value> = migrations
-        .iter()
-        .map(|migration| {
-            json!({ "version": migration.version, "description": migration.description })
-        })
-        .collect();
-    let document = json!({ "directory": "current", "migrations": listed, "accounts": items });
     let text = format!("The directory is up to date.\n\n{known}\n{table}");
     Ok(Answer::new(&document, text))
+}
+
+#[derive(Deserialize)]
+struct Status {
+    migrations: Vec<Migration>,
+    accounts: Vec<Behind>,
+}
+
+#[derive(Deserialize)]
+struct Migration {
+    version: i64,
+    description: String,
+}
+
+#[derive(Deserialize)]
+struct Behind {
+    id: Uuid,
+    name: String,
+    missing: u64,
 }
 
 /// How far it is: one line that is written over on a terminal, else a line now and then.

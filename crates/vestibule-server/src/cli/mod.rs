@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod doctor;
 mod migrate;
+mod operator;
 mod output;
 mod revoke;
 mod token;
@@ -20,7 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use tokio::runtime::Builder;
 use vestibule::{
     settings::{DatabaseSettings, SettingsReader},
-    store::{self, Directory, Page, PageOf, StoreError},
+    store::{self, Page, PageOf, StoreError},
 };
 
 use self::output::{Answer, Failure};
@@ -53,6 +54,9 @@ struct Global {
     /// Read settings from a TOML file too; the environment wins
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Have a running server do it: the address of its admin listener; VESTIBULE_ADMIN_TOKEN is its token
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -159,6 +163,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failure> {
     match command {
+        Command::Serve(_) | Command::Config(_) | Command::Doctor(_) if global.server.is_some() => {
+            global.require_no_server("this command").map(|()| None)
+        }
         Command::Serve(arguments) => serve(global, &arguments).await.map(|()| None),
         Command::Migrate(arguments) => migrate::run(global, &arguments).await.map(Some),
         Command::Account(command) => account::run(global, command).await.map(Some),
@@ -228,12 +235,6 @@ impl Global {
         };
         logs::start(&log);
         Ok(database)
-    }
-
-    /// Opens the directory to change it; on SQLite makes it where there is none.
-    async fn directory(&self) -> Result<Directory, Failure> {
-        let settings = self.database()?;
-        Ok(Directory::open_as_owner(&settings, clock()).await?)
     }
 }
 

@@ -54,6 +54,11 @@ impl Answer {
         Self::new(&json!({ "items": items }), table.to_string())
     }
 
+    /// Nothing: what there was to say has been said.
+    pub(crate) fn nothing() -> Self {
+        Self::new(&Value::Null, "")
+    }
+
     /// An answer that names something wrong: it is printed, and the exit code is 1.
     pub(crate) fn with_findings(mut self, wrong: bool) -> Self {
         self.findings = wrong;
@@ -209,6 +214,11 @@ fn settings_message(error: &SettingsError) -> String {
         0 | 1 => "a setting cannot be used".to_owned(),
         number => format!("{number} settings cannot be used"),
     }
+}
+
+/// A line of an answer that has no end.
+pub(crate) fn print_line(text: &str) -> io::Result<()> {
+    to_stdout(text)
 }
 
 fn to_stdout(text: &str) -> io::Result<()> {

@@ -2,27 +2,19 @@
 //!
 //! To keep somebody out for good, suspend him: whoever is cut off may sign in again.
 
-use std::time::Duration;
-
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{ArgGroup, Args};
-use serde_json::{Value, json};
+use http::Method;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vestibule::{
-    bearer::BearerToken,
-    clock::{Clock as _, SystemClock, Timestamp},
-    store::{CutOff, CutOffTarget, Directory},
-    token::TokenDigest,
-};
+use vestibule::{clock::Timestamp, store::PageOf};
 
 use super::{
-    Global, client,
-    output::{Answer, Failure, Table, facts, shown},
+    Global,
+    operator::Operator,
+    output::{Answer, Failure, Table, facts},
     token::read_token,
 };
-
-/// How long a token's cut-off is kept beyond the token's end: more than clocks may differ.
-const BEYOND_END: Duration = Duration::from_secs(86_400);
+use crate::admin::api::{NewRevocation, What, check_client_id};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true))]
@@ -56,134 +48,71 @@ pub(crate) struct RevokeArgs {
 
 pub(crate) async fn run(global: &Global, arguments: RevokeArgs) -> Result<Answer, Failure> {
     if arguments.list {
-        return list(&global.directory().await?).await;
-    }
-    let now = SystemClock.now();
-    let issued_before = arguments.before.unwrap_or(now);
-    if issued_before > now {
-        return Err(Failure::Usage(
-            "--before is in the future: who signs in until then would be cut off at once"
-                .to_owned(),
-        ));
+        let operator = global.operator(false)?;
+        let listed = list(&operator).await;
+        operator.close().await;
+        return listed;
     }
     // Before anything is opened: it may be none.
     let token = match arguments.token {
-        true => Some(digest_and_end(&read_token()?)?),
+        true => Some(read_token()?),
         false => None,
     };
-    let directory = global.directory().await?;
-    let (target, ends_at) = match token {
-        Some((digest, end)) => (CutOffTarget::Token(digest), Some(end + BEYOND_END)),
-        None => (named(&directory, arguments).await?, None),
+    let new = NewRevocation {
+        issued_before: arguments.before.map(Timestamp::to_rfc3339),
+        what: named(arguments, token)?,
     };
-    let cut_off = CutOff {
-        target,
-        issued_before,
-        ends_at,
-    };
-    directory.cut_off(&cut_off).await?;
-    Ok(one(&cut_off))
+    let operator = global.operator(false)?;
+    let made = operator
+        .send(Method::POST, "/admin/v1/revocations", &new)
+        .await;
+    operator.close().await;
+    Ok(one(&made?))
 }
 
-/// What is named by its id.
-async fn named(directory: &Directory, arguments: RevokeArgs) -> Result<CutOffTarget, Failure> {
-    if let (Some(id), Some(kid)) = (arguments.client, arguments.kid) {
-        let client_id = client::found(directory, &id).await?.client_id;
-        return Ok(CutOffTarget::Key { client_id, kid });
+fn named(arguments: RevokeArgs, token: Option<String>) -> Result<What, Failure> {
+    if let (Some(client_id), Some(kid)) = (arguments.client, arguments.kid) {
+        // An access key in an id's place goes nowhere.
+        check_client_id(&client_id).map_err(Failure::Usage)?;
+        return Ok(What::Key { client_id, kid });
     }
-    arguments
-        .user
-        .map(CutOffTarget::User)
-        .or(arguments.account.map(CutOffTarget::Account))
-        .or(arguments.issuer.map(CutOffTarget::Issuer))
+    token
+        .map(|token| What::Token { token })
+        .or(arguments.user.map(|which| What::User { which }))
+        .or(arguments.account.map(|which| What::Account { which }))
+        .or(arguments.issuer.map(|which| What::Issuer { which }))
         .ok_or_else(|| Failure::Usage("say what to cut off".to_owned()))
 }
 
-/// What stands for the token, and its `exp`, unproven: if it is not what its issuer signed, the
-/// token is none.
-fn digest_and_end(text: &str) -> Result<([u8; 16], Timestamp), Failure> {
-    let not_one =
-        || Failure::Usage("what came on standard input is not an access token".to_owned());
-    let token = BearerToken::parse(text).map_err(|_| not_one())?;
-    let claims = text.split('.').nth(1).ok_or_else(not_one)?;
-    let claims = URL_SAFE_NO_PAD.decode(claims).map_err(|_| not_one())?;
-    let claims: Value = serde_json::from_slice(&claims).map_err(|_| not_one())?;
-    let end = claims
-        .get("exp")
-        .and_then(Value::as_f64)
-        .ok_or_else(not_one)?;
-    // An end beyond all times is the last one there is.
-    #[expect(clippy::cast_possible_truncation, reason = "`as` ends at the last i64")]
-    let end = Timestamp::from_secs(end as i64);
-    Ok((TokenDigest::of(&token).identity(), end))
+/// Something that is cut off.
+#[derive(Debug, Deserialize, Serialize)]
+struct Revocation {
+    kind: String,
+    which: String,
+    /// None where the time of issue does not matter.
+    issued_before: Option<String>,
 }
 
-async fn list(directory: &Directory) -> Result<Answer, Failure> {
-    let cut_offs = directory.cut_offs().await?;
+impl Revocation {
+    fn before(&self) -> &str {
+        self.issued_before.as_deref().unwrap_or("any time")
+    }
+}
+
+async fn list(operator: &Operator) -> Result<Answer, Failure> {
+    let page: PageOf<Revocation> = operator.get("/admin/v1/revocations").await?;
     let mut table = Table::new(&["WHAT", "WHICH", "ISSUED BEFORE"]);
-    for cut_off in &cut_offs {
-        let (kind, which, before) = parts(cut_off);
-        table.row(&[
-            kind,
-            &which,
-            &before.unwrap_or_else(|| "any time".to_owned()),
-        ]);
+    for one in &page.items {
+        table.row(&[&one.kind, &one.which, one.before()]);
     }
-    let items: Vec<Value> = cut_offs.iter().map(document).collect();
-    Ok(Answer::list(&items, &table))
+    Ok(Answer::list(&page.items, &table))
 }
 
-fn one(cut_off: &CutOff) -> Answer {
-    let (kind, which, before) = parts(cut_off);
-    let before = before.unwrap_or_else(|| "any time".to_owned());
+fn one(made: &Revocation) -> Answer {
     let text = facts(&[
-        ("cut off", kind),
-        ("which", &shown(&which)),
-        ("issued before", &before),
+        ("cut off", &made.kind),
+        ("which", &made.which),
+        ("issued before", made.before()),
     ]);
-    Answer::new(&document(cut_off), text)
-}
-
-fn document(cut_off: &CutOff) -> Value {
-    let (kind, which, before) = parts(cut_off);
-    json!({ "kind": kind, "which": which, "issued_before": before })
-}
-
-/// Kind, name and limit; no limit where the time of issue does not matter.
-fn parts(cut_off: &CutOff) -> (&'static str, String, Option<String>) {
-    let (which, timeless) = match &cut_off.target {
-        CutOffTarget::Token(digest) => (format!("{:032x}", u128::from_be_bytes(*digest)), true),
-        CutOffTarget::User(id) | CutOffTarget::Account(id) => (id.to_string(), false),
-        CutOffTarget::Key { client_id, kid } => (format!("{client_id} {kid}"), true),
-        CutOffTarget::Issuer(issuer) => (issuer.clone(), false),
-    };
-    let before = (!timeless).then(|| cut_off.issued_before.to_rfc3339());
-    (cut_off.target.kind(), which, before)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_token_with_an_end_is_cut_off() {
-        let claims = |text: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(text));
-        let (_, end) = digest_and_end(&claims(r#"{"exp":1750000000}"#)).unwrap();
-        assert_eq!(end, Timestamp::from_secs(1_750_000_000));
-        let (_, end) = digest_and_end(&claims(r#"{"exp":1e300}"#)).unwrap();
-        assert_eq!(end, Timestamp::from_secs(i64::MAX));
-        for wrong in [
-            "",
-            "abc",
-            "a.b.c",
-            &claims("{}"),
-            &claims(r#"{"exp":"tomorrow"}"#),
-            &claims("[]"),
-        ] {
-            assert!(
-                matches!(digest_and_end(wrong), Err(Failure::Usage(_))),
-                "{wrong}"
-            );
-        }
-    }
+    Answer::new(made, text)
 }

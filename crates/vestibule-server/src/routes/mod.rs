@@ -11,7 +11,7 @@ mod health;
 mod keys;
 mod me;
 mod openapi;
-mod paging;
+pub(crate) mod paging;
 mod recall;
 mod users;
 
@@ -27,6 +27,7 @@ use vestibule::{Vestibule, assertion::AssertionSigner, settings::Network};
 
 pub(crate) use self::recall::Recall;
 use crate::{
+    explain::refused::Refusals,
     gateway::{caching::Caching, rules::Rules},
     settings::AccessLog,
     telemetry::access_log,
@@ -62,6 +63,8 @@ pub(crate) struct Gateway {
     pub(crate) rules: Rules,
     pub(crate) assertions: Option<AssertionSigner>,
     pub(crate) trusted_proxies: Vec<Network>,
+    /// Where refused requests are kept.
+    pub(crate) refusals: Refusals,
     /// `VESTIBULE_DECISION_MAX_AGE`, in seconds.
     pub(crate) decision_max_age: u32,
 }
@@ -133,7 +136,9 @@ pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gate
         !gateway.rules.is_empty(),
         !gateway.trusted_proxies.is_empty(),
     );
-    let layer = vestibule.layer().observe(access_log::observer(access_log));
+    let layer = vestibule
+        .layer()
+        .observe(access_log::observer(access_log, gateway.refusals));
     let state = ApiState(Arc::new(Shared {
         vestibule,
         rules: gateway.rules,

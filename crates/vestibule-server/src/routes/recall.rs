@@ -207,6 +207,7 @@ mod tests {
             robot.unwrap();
             let vestibule = Vestibule::builder(settings).build().await.unwrap();
             let gateway = Gateway {
+                refusals: Default::default(),
                 rules: read(rules),
                 assertions: None,
                 trusted_proxies: vec!["192.0.2.0/24".parse().unwrap()],

@@ -19,7 +19,7 @@ use axum::{
 use tracing::field::display;
 use vestibule::http::RequestFacts;
 
-use crate::settings::AccessLog;
+use crate::{explain::refused::Refusals, settings::AccessLog};
 
 /// Decides which requests get a line.
 #[derive(Debug)]
@@ -51,13 +51,17 @@ impl Lines {
     }
 }
 
-/// Writes the line of each request that `which` wants. For
+/// Writes the line of each request that `which` wants, and keeps those refused in `refusals`. For
 /// [`VestibuleLayer::observe`](vestibule::http::VestibuleLayer::observe).
 pub(crate) fn observer(
     which: AccessLog,
+    refusals: Refusals,
 ) -> impl Fn(&RequestFacts<'_>, &Response) + Send + Sync + 'static {
     let lines = Lines::new(which);
     move |facts, response| {
+        if response.status().as_u16() >= 400 {
+            refusals.note(facts, response);
+        }
         if lines.wants(response.status()) {
             write(facts, response.status());
         }

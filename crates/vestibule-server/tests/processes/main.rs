@@ -18,6 +18,7 @@
 //! | `rules` | what `/v1/authorize` demands of whom |
 //! | `assertion` | who calls, signed |
 //! | `caching` | what a proxy may remember |
+//! | `admin` | what administrators do |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -38,6 +39,7 @@
 mod support;
 
 mod accounts;
+mod admin;
 mod assertion;
 mod attack;
 mod caching;

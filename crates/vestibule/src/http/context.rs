@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::extract::{ConnectInfo, MatchedPath};
-use http::{Extensions, HeaderMap, Method};
+use http::{Extensions, HeaderMap, HeaderValue, Method};
 use serde::{Serialize, Serializer};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -118,6 +118,7 @@ pub struct RequestFacts<'a> {
     pub(super) context: &'a RequestContext,
     pub(super) method: &'a Method,
     pub(super) route: Option<&'a MatchedPath>,
+    pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) refusal: Option<&'a Refusal>,
     pub(super) began: Instant,
 }
@@ -141,6 +142,12 @@ impl RequestFacts<'_> {
     /// The route's pattern, never the path itself; none where no route matched.
     pub fn route(&self) -> Option<&str> {
         self.route.map(MatchedPath::as_str)
+    }
+
+    /// The first `Authorization` header, a secret: for whoever says what a refused token claims, and
+    /// keeps nothing of it.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization
     }
 
     /// The caller, where one was authenticated.

@@ -18,7 +18,7 @@ use axum::{
 use futures_util::FutureExt as _;
 use http::{
     HeaderValue, Method,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -110,6 +110,7 @@ where
             began: Instant::now(),
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
+            authorization: request.headers().get(AUTHORIZATION).cloned(),
         });
         request.extensions_mut().insert(Arc::clone(&context));
         let handler = self.inner.call(request);
@@ -142,6 +143,7 @@ struct Observed {
     began: Instant,
     method: Method,
     route: Option<MatchedPath>,
+    authorization: Option<HeaderValue>,
 }
 
 impl Observed {
@@ -151,6 +153,7 @@ impl Observed {
             context,
             method: &self.method,
             route: self.route.as_ref(),
+            authorization: self.authorization.as_ref(),
             refusal: problem.and_then(Problem::refusal),
             began: self.began,
         };

@@ -1,5 +1,7 @@
 //! The one door to the wire for everything that goes wrong (RFC 9457, RFC 6750 §3).
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::rejection::{JsonRejection, PathRejection, QueryRejection},
@@ -29,6 +31,7 @@ pub(crate) const CODE_HEADER: HeaderName = HeaderName::from_static("x-vestibule-
 pub struct Problem {
     code: Code,
     refusal: Option<Refusal>,
+    detail: Option<Arc<str>>,
     /// Whether the challenge must say what is wrong with the token.
     token_sent: bool,
 }
@@ -39,6 +42,8 @@ struct Body9457<'a> {
     title: &'a str,
     status: u16,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
     request_id: RequestId,
 }
 
@@ -48,8 +53,17 @@ impl Problem {
         Self {
             code,
             refusal: None,
+            detail: None,
             token_sent: false,
         }
+    }
+
+    /// With what to do about it (`detail`), in words. The client reads them as they are: nothing that
+    /// it may not know.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<Arc<str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
     }
 
     /// What the wire says.
@@ -62,6 +76,11 @@ impl Problem {
         self.refusal.as_ref()
     }
 
+    /// What to do about it, where that is said.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// The answer itself.
     pub(crate) fn render(self, outage: OutageStatus, request_id: RequestId) -> Response {
         let status = self.code.status_with(outage);
@@ -70,6 +89,7 @@ impl Problem {
             title: self.code.title(),
             status: status.as_u16(),
             code: self.code.as_str(),
+            detail: self.detail.as_deref(),
             request_id,
         };
         // Text and numbers only: it cannot fail.
@@ -113,6 +133,7 @@ impl From<Refusal> for Problem {
         Self {
             code,
             refusal: Some(refusal),
+            detail: None,
             token_sent,
         }
     }

@@ -59,3 +59,59 @@ fn same(known: Option<Arc<Caller>>, facts: &AssertedFacts) -> Option<Arc<Caller>
         caller.identity.user.id == facts.id && caller.account_id() == facts.account_id
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        clock::Timestamp,
+        principal::UserWithAccount,
+        store::{Account, Status, User},
+    };
+
+    #[test]
+    fn both_the_caller_and_the_account_are_those_that_were_asserted() {
+        let (id, account_id) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let caller = Arc::new(Caller::new(
+            PrincipalKind::User,
+            UserWithAccount {
+                user: User {
+                    id,
+                    authress_user_id: "user_ada".to_owned(),
+                    email: None,
+                    name: None,
+                    picture: None,
+                    role: "member".to_owned(),
+                    status: Status::Active,
+                    account_id,
+                },
+                account: Account {
+                    id: account_id,
+                    name: "Acme".to_owned(),
+                    authress_tenant_id: "tenant_acme".to_owned(),
+                    status: Status::Active,
+                },
+            },
+        ));
+        let asserted = |id, account_id| AssertedFacts {
+            kind: PrincipalKind::User,
+            id,
+            subject: "user_ada".into(),
+            account_id,
+            issuer: "https://auth.example.com".into(),
+            client_id: "app_web".into(),
+            scopes: Arc::new([]),
+            issued_at: Timestamp::from_secs(1),
+            expires_at: Timestamp::from_secs(2),
+            token_ends: Timestamp::from_secs(3),
+        };
+        let is_same = |facts| same(Some(Arc::clone(&caller)), &facts).is_some();
+        let other = Uuid::from_u128(3);
+        assert!(is_same(asserted(id, account_id)));
+        assert!(!is_same(asserted(other, account_id)));
+        assert!(!is_same(asserted(id, other)));
+        assert!(same(None, &asserted(id, account_id)).is_none());
+    }
+}

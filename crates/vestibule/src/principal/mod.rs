@@ -33,6 +33,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 pub(crate) use self::local::LocalFacts;
+pub(crate) use self::resolver::Remembered;
 pub use self::resolver::{PROVIDER, Resolver};
 use self::settled::Grounds;
 pub use crate::token::TokenFacts;

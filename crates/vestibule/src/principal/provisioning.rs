@@ -13,6 +13,7 @@ use crate::{
     provider::{AuthressUser, Dated, Found},
     settings::Provisioning,
     store::{Account, NewUser, Status},
+    tenancy::activity::{ActivityEvent, ActivityKind},
     token::VerifiedToken,
 };
 
@@ -37,6 +38,29 @@ impl Resolver {
             }
         };
         self.create_user(token, profile, account).await
+    }
+
+    /// What a first visit of this person would come to, without making a local user: the account;
+    /// none where he is known already.
+    pub(crate) async fn first_visit(
+        &self,
+        token: &VerifiedToken,
+    ) -> Result<Option<Account>, Refusal> {
+        if self.local.user(token.subject()).await?.is_some() {
+            return Ok(None);
+        }
+        match self.users.get(token.subject()).await {
+            Ok(Dated {
+                found: Found::Present(_),
+                ..
+            }) => {}
+            Ok(Dated {
+                found: Found::Gone, ..
+            }) => return Err(Reason::UnknownUser.into()),
+            Err(_) => return Err(Reason::ProviderUnavailable.into()),
+        }
+        let mut as_of = self.clock.now();
+        self.vouched_account(token, &mut as_of).await.map(Some)
     }
 
     /// The account whose tenant vouches for this person. `as_of` becomes the moment of the oldest
@@ -102,6 +126,9 @@ impl Resolver {
         self.local.forget_user(token.subject());
         if provisioned.created {
             metrics::counter!("vestibule_users_provisioned_total").increment(1);
+            let mut event = ActivityEvent::new(account.id, ActivityKind::Provisioning);
+            event.user_id = Some(provisioned.user.id);
+            self.activity.record(event);
             tracing::info!(account.id = %account.id, user.id = %provisioned.user.id, "user provisioned");
         }
         if provisioned.user.account_id != account.id {

@@ -17,6 +17,7 @@ use crate::{
     revocation::Revocations,
     settings::{ProviderSettings, Provisioning},
     store::{Change, Directory, StoreError},
+    tenancy::activity::ActivityLog,
     token::{TokenClass, VerifiedToken, YoungKey},
 };
 
@@ -31,7 +32,16 @@ pub struct Resolver {
     pub(super) remembered: RememberedRefusals,
     pub(super) first_visits: FirstVisits,
     pub(super) revocations: Arc<Revocations>,
+    pub(super) activity: ActivityLog,
     pub(super) clock: SharedClock,
+}
+
+/// Who is asked first: what is remembered of the directory and of the provider.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    pub(crate) local: Arc<LocalFacts>,
+    pub(crate) users: UserCache,
+    pub(crate) tenants: TenantCache,
 }
 
 /// The settings that decide about people.
@@ -50,12 +60,16 @@ impl Resolver {
     pub(crate) fn new(
         settings: &ProviderSettings,
         directory: Directory,
-        local: Arc<LocalFacts>,
-        users: UserCache,
-        tenants: TenantCache,
+        remembered: Remembered,
         revocations: Arc<Revocations>,
+        activity: ActivityLog,
         clock: SharedClock,
     ) -> Self {
+        let Remembered {
+            local,
+            users,
+            tenants,
+        } = remembered;
         let policy = Policy {
             provider: PROVIDER.into(),
             require_tenant: settings.require_tenant,
@@ -70,6 +84,7 @@ impl Resolver {
             remembered: RememberedRefusals::new(),
             first_visits: FirstVisits::default(),
             revocations,
+            activity,
             clock,
         }
     }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, join_all};
+use serde::Serialize;
 use tokio::{task::AbortHandle, time::Instant};
 
 use super::{
@@ -55,6 +56,19 @@ pub struct KeySets {
     /// What goes on in the background from [`KeySets::warm_up`] on: one refresher for each issuer,
     /// and one who tidies up.
     background: Mutex<Vec<AbortHandle>>,
+}
+
+/// What is held of one issuer's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IssuerKeys {
+    /// The issuer, as in `AUTHRESS_ISSUERS`.
+    pub issuer: Arc<str>,
+    /// How many keys of its set can be used.
+    pub keys: usize,
+    /// When the set was fetched; none where it never was.
+    pub fetched_at: Option<Timestamp>,
+    /// Whether a token of the issuer can be verified now.
+    pub usable: bool,
 }
 
 /// Where sets come from.
@@ -146,6 +160,29 @@ impl KeySets {
         self.issuers
             .values()
             .all(|slot| slot.set.usable(now).flatten().is_some())
+    }
+
+    /// What is held of each configured issuer, in the order of their names.
+    pub fn issuers(&self) -> Vec<IssuerKeys> {
+        let now = self.source.clock.now();
+        let mut issuers: Vec<IssuerKeys> = self
+            .issuers
+            .iter()
+            .map(|(issuer, slot)| {
+                let held = slot.set.held();
+                IssuerKeys {
+                    issuer: Arc::clone(issuer),
+                    keys: held
+                        .as_ref()
+                        .and_then(|held| held.value.as_ref())
+                        .map_or(0, |set| set.len()),
+                    fetched_at: held.map(|held| held.fetched_at),
+                    usable: slot.set.usable(now).flatten().is_some(),
+                }
+            })
+            .collect();
+        issuers.sort_by(|one, other| one.issuer.cmp(&other.issuer));
+        issuers
     }
 
     /// Waits until what is to be kept is written, for a few seconds at most.

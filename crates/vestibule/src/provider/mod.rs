@@ -7,9 +7,11 @@ pub use self::answers::{AuthressClient, AuthressTenant, AuthressUser, Found, Pro
 
 pub use self::authress::AuthressApi;
 pub use self::client::{Authress, Clients, Tenants, Users};
-pub use self::key_sets::KeySets;
+pub use self::key_sets::{IssuerKeys, KeySets};
 pub(crate) use self::permissions::PermissionCache;
 pub(crate) use self::profiles::{Dated, TenantCache, UserCache};
+#[doc(hidden)]
+pub use self::transport::tls_of_the_system;
 
 mod authress;
 mod budget;

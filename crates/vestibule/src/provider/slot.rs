@@ -267,6 +267,11 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
         }
     }
 
+    /// What is held, usable or not.
+    pub(super) fn held(&self) -> Option<Fetched<T>> {
+        self.lock().held.clone()
+    }
+
     /// What is held, where it may be used at `now`.
     pub(super) fn usable(&self, now: Timestamp) -> Option<T> {
         self.lock().usable(now).map(|fetched| fetched.value)

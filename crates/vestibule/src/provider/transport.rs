@@ -302,6 +302,14 @@ async fn read(mut response: Response) -> Result<Bytes, Failed> {
     Ok(body.freeze())
 }
 
+/// TLS with the roots that the system trusts, or `SSL_CERT_FILE`.
+///
+/// # Errors
+/// None of them can be read.
+pub fn tls_of_the_system() -> Result<ClientConfig, SettingsError> {
+    tls(system_roots()?)
+}
+
 fn tls(roots: RootCertStore) -> Result<ClientConfig, SettingsError> {
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ClientConfig::builder_with_provider(ring)

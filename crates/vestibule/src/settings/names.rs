@@ -215,7 +215,7 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "VESTIBULE_ADMIN_LISTEN",
         "127.0.0.1:9090",
-        "metrics and admin API",
+        "metrics, admin API, console",
     ),
     open(
         "VESTIBULE_ADMIN_HOSTS",
@@ -225,7 +225,7 @@ pub const SETTINGS: &[Setting] = &[
     secret(
         "VESTIBULE_ADMIN_TOKEN",
         "none",
-        "bearer token of the admin API",
+        "bearer token of the admin API and the console, for everything; none: both are off",
     ),
     open(
         "VESTIBULE_ACCESS_LOG",
@@ -240,8 +240,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// What only the file can have: lists of tables, in lower case.
-pub const TABLES: &[&str] = &["rules"];
+/// What only the file can have: lists of tables, in lower case, and what they mean.
+pub const TABLES: &[(&str, &str)] = &[
+    ("rules", "what `/v1/authorize` demands of whom"),
+    (
+        "admin_tokens",
+        "further admin tokens, with a name, the SHA-256 and scopes ([admin.md](admin.md))",
+    ),
+];
 
 /// Whether `name`, in upper case, is a setting or the file form of a secret.
 pub(crate) fn is_known(name: &str) -> bool {

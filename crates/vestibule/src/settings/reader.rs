@@ -142,7 +142,7 @@ impl SettingsReader {
             }
         };
         for (key, value) in table {
-            if names::TABLES.contains(&&*key) {
+            if names::TABLES.iter().any(|(name, _)| *name == key) {
                 match tables(value) {
                     Some(tables) => drop(self.tables.insert(key, tables)),
                     None => {

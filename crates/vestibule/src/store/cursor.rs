@@ -26,6 +26,19 @@ pub(crate) fn newest_first(page: &Page) -> Result<Bounds, StoreError> {
     Bounds::of(page, Uuid::max())
 }
 
+/// The pattern of `LIKE … ESCAPE '!'` for what begins with `text`, in lower case.
+pub(crate) fn beginning(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 1);
+    for character in text.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
 impl Bounds {
     fn of(page: &Page, start: Uuid) -> Result<Self, StoreError> {
         let beyond = match page.cursor.as_deref() {
@@ -82,6 +95,13 @@ mod tests {
         );
         assert_eq!(bounds.page(ids[..2].to_vec(), |id| *id).next_cursor, None);
         assert_eq!(newest_first(&page(1, None)).unwrap().beyond, Uuid::max());
+    }
+
+    #[test]
+    fn a_pattern_has_no_more_wildcards_than_its_own() {
+        assert_eq!(beginning("Ada"), "ada%");
+        assert_eq!(beginning("50%_!"), "50!%!_!!%");
+        assert_eq!(beginning(""), "%");
     }
 
     #[test]

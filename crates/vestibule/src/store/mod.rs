@@ -19,7 +19,7 @@ mod schema;
 pub(crate) mod sqlite;
 mod trouble;
 
-pub(crate) use self::cursor::{newest_first, oldest_first};
+pub(crate) use self::cursor::{beginning, newest_first, oldest_first};
 #[cfg(test)]
 pub(crate) use self::directory::tests as directory_tests;
 pub use self::directory::{AccountUsers, Directory, WatchGuard};

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
 /// Whether somebody may come in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// May come in.
@@ -35,7 +35,7 @@ impl fmt::Display for Status {
 }
 
 /// A customer of the platform: the owner of one tenant data space.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// UUIDv7.
     pub id: Uuid,
@@ -84,7 +84,7 @@ impl Serialize for User {
 }
 
 /// A piece of software, which signs its own tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceClient {
     /// UUIDv7.
     pub id: Uuid,
@@ -195,7 +195,7 @@ pub struct Page {
 }
 
 /// A part of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageOf<T> {
     /// The part.
     pub items: Vec<T>,

@@ -1,5 +1,5 @@
-//! An account's activity: sign-ins, refusals and system sessions, in the account's own data
-//! space.
+//! An account's activity: sign-ins, refusals, new users, what administrators did, and system sessions,
+//! in the account's own data space.
 //!
 //! Requests do not wait for it: an event goes into a bounded queue, and one task writes what came
 //! together, account by account. What finds the queue full is dropped, and counted in
@@ -45,15 +45,21 @@ pub enum ActivityKind {
     Refusal,
     /// A job opened a session without a caller.
     SystemSession,
+    /// A first visit made a local user.
+    Provisioning,
+    /// An administrator changed something.
+    AdminAction,
 }
 
 impl ActivityKind {
-    /// `sign_in`, `refusal` or `system_session`.
+    /// As an entry has it: `sign_in`, …
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignIn => "sign_in",
             Self::Refusal => "refusal",
             Self::SystemSession => "system_session",
+            Self::Provisioning => "provisioning",
+            Self::AdminAction => "admin_action",
         }
     }
 }
@@ -69,7 +75,7 @@ pub struct ActivityEvent {
     pub user_id: Option<Uuid>,
     /// The application or service client.
     pub client_id: Option<String>,
-    /// Why, for refusals and system sessions.
+    /// Why, for refusals and system sessions; what was done and by whom, for administrators.
     pub reason: Option<String>,
     /// The request.
     pub request_id: Option<String>,
@@ -99,19 +105,29 @@ pub struct ActivityEntry {
     pub id: Uuid,
     /// When it happened.
     pub at: Timestamp,
-    /// `sign_in`, `refusal` or `system_session`.
+    /// `sign_in`, `refusal`, `system_session`, `provisioning` or `admin_action`.
     pub kind: String,
     /// The user, where it was one.
     pub user_id: Option<Uuid>,
     /// The application or service client.
     pub client_id: Option<String>,
-    /// Why, for refusals and system sessions.
+    /// Why, for refusals and system sessions; what was done and by whom, for administrators.
     pub reason: Option<String>,
     /// The request.
     pub request_id: Option<String>,
 }
 
-/// A page of the account's activity, the newest first.
+/// Which entries are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kinds {
+    /// What became of requests and jobs: sign-ins, refusals, system sessions.
+    #[default]
+    OfCallers,
+    /// New users and what administrators did as well.
+    All,
+}
+
+/// A page of what became of requests and jobs of the account, the newest first.
 ///
 /// # Errors
 /// [`SessionError::BadCursor`]; others: see [`SessionError`].
@@ -119,17 +135,50 @@ pub async fn page(
     session: &TenantSession,
     page: &Page,
 ) -> Result<PageOf<ActivityEntry>, SessionError> {
+    page_of(session, page, Kinds::OfCallers).await
+}
+
+/// As [`page`], of these kinds.
+///
+/// # Errors
+/// As [`page`].
+pub async fn page_of(
+    session: &TenantSession,
+    page: &Page,
+    kinds: Kinds,
+) -> Result<PageOf<ActivityEntry>, SessionError> {
     let bounds = newest_first(page)?;
     let entries = session
         .own_query(
             "SELECT id, at, kind, user_id, client_id, reason, request_id
-             FROM vestibule_activity WHERE id < $1 ORDER BY id DESC LIMIT $2",
+             FROM vestibule_activity
+             WHERE id < $1 AND ($2 = 1 OR kind NOT IN ('provisioning', 'admin_action'))
+             ORDER BY id DESC LIMIT $3",
         )
         .bind(bounds.beyond)
+        .bind(i64::from(kinds == Kinds::All))
         .bind(bounds.rows())
         .fetch_all()
         .await?;
     Ok(bounds.page(entries, |entry: &ActivityEntry| entry.id))
+}
+
+impl TenantSpaces {
+    /// A page of an account's activity, the newest first, for an administrator: without a trace in
+    /// the activity itself, which [`system_session`](crate::Vestibule::system_session) leaves.
+    ///
+    /// # Errors
+    /// As [`page`].
+    pub async fn activity(
+        &self,
+        account: Uuid,
+        wanted: &Page,
+    ) -> Result<PageOf<ActivityEntry>, SessionError> {
+        let session = self.detached_session(account)?;
+        let entries = page_of(&session, wanted, Kinds::All).await;
+        session.rollback().await?;
+        entries
+    }
 }
 
 /// Takes events and writes them down. Cheap to clone.
@@ -147,7 +196,7 @@ enum Message {
 
 impl ActivityLog {
     /// Begins to write. The task ends when the last clone is dropped.
-    pub(crate) fn start(spaces: TenantSpaces) -> Self {
+    pub fn start(spaces: TenantSpaces) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let writer = Writer::new(spaces.clone());
         spaces.runtime().spawn(writer.run(waiting));

@@ -237,12 +237,12 @@ impl TenantSpaces {
     ) -> Result<Vec<usize>, StoreError> {
         let kept = self.directory().kept_migrations().await?;
         let owners = OwnerConnections::default();
-        let looking = accounts.iter().map(async |account| {
+        let looking = accounts.iter().copied().map(async |account| {
             let target = match self.place().postgres() {
                 Some(clusters) if clusters.shares_tables() => {
-                    Target::Shared(clusters.cluster_of(self.directory(), *account).await?)
+                    Target::Shared(clusters.cluster_of(self.directory(), account).await?)
                 }
-                _ => Target::Account(*account),
+                _ => Target::Account(account),
             };
             let applied = self.applied_to(&target, &owners).await?;
             Ok(missing(&kept, &applied)?.len())

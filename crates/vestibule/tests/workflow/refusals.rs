@@ -28,7 +28,14 @@ const ELSEWHERE: &[(Code, &str)] = &[
         Code::MethodNotAllowed,
         "the fallback of vestibule-server's router; crates/vestibule-server/tests/serve.rs",
     ),
-    (Code::TooManyRequests, "nothing answers it yet"),
+    (
+        Code::Conflict,
+        "the admin API; crates/vestibule-server/tests/processes/admin.rs",
+    ),
+    (
+        Code::TooManyRequests,
+        "floods; crates/vestibule-server/tests/processes/attack.rs",
+    ),
 ];
 
 refusals! {

@@ -6,7 +6,7 @@ use super::{Directory, Kind, Operation, Writing};
 use crate::{
     clock::Timestamp,
     store::{
-        Account, Change, Page, PageOf, Status, StoreError,
+        Account, Change, Page, PageOf, Status, StoreError, beginning,
         names::{check_id, check_name},
         oldest_first,
         query::Query,
@@ -97,6 +97,33 @@ impl Directory {
              WHERE id > $1 ORDER BY id LIMIT $2",
         )
         .bind(bounds.beyond)
+        .bind(bounds.rows());
+        let rows: Vec<AccountRow> = self.fetch_all(query).await?;
+        let accounts = rows.into_iter().map(Account::from).collect();
+        Ok(bounds.page(accounts, |account: &Account| account.id))
+    }
+
+    /// Accounts with `text` in their name, without regard to case, or with it as their id or tenant:
+    /// the oldest first. Looks at all of them; for the owner's login.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`]; others where the database fails.
+    pub async fn search_accounts(
+        &self,
+        text: &str,
+        page: &Page,
+    ) -> Result<PageOf<Account>, StoreError> {
+        let bounds = oldest_first(page)?;
+        let query = Query::new(
+            "SELECT id, name, authress_tenant_id, status FROM accounts
+             WHERE id > $1
+                 AND (LOWER(name) LIKE $2 ESCAPE '!' OR authress_tenant_id = $3 OR id = $4)
+             ORDER BY id LIMIT $5",
+        )
+        .bind(bounds.beyond)
+        .bind(format!("%{}", beginning(text)))
+        .bind(text)
+        .bind(text.parse::<Uuid>().unwrap_or_default())
         .bind(bounds.rows());
         let rows: Vec<AccountRow> = self.fetch_all(query).await?;
         let accounts = rows.into_iter().map(Account::from).collect();

@@ -113,6 +113,37 @@ impl Directory {
         Ok(bounds.page(clients, |client: &ServiceClient| client.id))
     }
 
+    /// The service clients of all accounts, the oldest first; for the owner's login.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`]; others where the database fails.
+    pub async fn all_clients(&self, page: &Page) -> Result<PageOf<ServiceClient>, StoreError> {
+        let bounds = oldest_first(page)?;
+        let query = Query::new(
+            "SELECT id, client_id, name, scopes, status, account_id FROM service_clients
+             WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(bounds.beyond)
+        .bind(bounds.rows());
+        let rows: Vec<ClientRow> = self.fetch_all(query).await?;
+        let clients = rows.into_iter().map(ServiceClient::from).collect();
+        Ok(bounds.page(clients, |client: &ServiceClient| client.id))
+    }
+
+    /// The service client with this id of ours; for the owner's login.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database fails.
+    pub async fn client(&self, id: Uuid) -> Result<Option<ServiceClient>, StoreError> {
+        let query = Query::new(
+            "SELECT id, client_id, name, scopes, status, account_id FROM service_clients
+             WHERE id = $1",
+        )
+        .bind(id);
+        let row: Option<ClientRow> = self.fetch_optional(query).await?;
+        Ok(row.map(ServiceClient::from))
+    }
+
     /// Registers a service client for an account, with the scopes that its tokens have here.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Directory, Kind, Operation, Writing};
 use crate::store::{
     Account, Change, NewUser, Page, PageOf, Profile, Provisioned, Status, StoreError, User,
-    names::check_role, oldest_first, query::Query,
+    beginning, names::check_role, oldest_first, query::Query,
 };
 
 /// The role of a new user.
@@ -249,6 +249,31 @@ impl Directory {
             .bind(account_id)
             .bind(bounds.beyond)
             .bind(bounds.rows());
+        let rows: Vec<UserRow> = self.fetch_all(query).await?;
+        let users = rows.into_iter().map(User::from).collect();
+        Ok(bounds.page(users, |user: &User| user.id))
+    }
+
+    /// Users of all accounts whose e-mail or name begins with `text`, without regard to case, or
+    /// who have it as their id or subject: the oldest first. Looks at all of them; for the owner's
+    /// login.
+    ///
+    /// # Errors
+    /// [`StoreError::BadCursor`]; others where the database fails.
+    pub async fn search_users(&self, text: &str, page: &Page) -> Result<PageOf<User>, StoreError> {
+        let bounds = oldest_first(page)?;
+        let query = Query::new(
+            "SELECT id, subject, email, name, picture, role, status, account_id FROM users
+             WHERE id > $1 AND removed_at IS NULL
+                 AND (LOWER(email) LIKE $2 ESCAPE '!' OR LOWER(name) LIKE $2 ESCAPE '!'
+                      OR subject = $3 OR id = $4)
+             ORDER BY id LIMIT $5",
+        )
+        .bind(bounds.beyond)
+        .bind(beginning(text))
+        .bind(text)
+        .bind(text.parse::<Uuid>().unwrap_or_default())
+        .bind(bounds.rows());
         let rows: Vec<UserRow> = self.fetch_all(query).await?;
         let users = rows.into_iter().map(User::from).collect();
         Ok(bounds.page(users, |user: &User| user.id))

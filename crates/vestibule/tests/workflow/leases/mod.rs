@@ -243,10 +243,12 @@ async fn an_assertion_is_no_reason_to_end_sooner() {
     // A change is no occasion to ask Authress.
     served.app.sandbox.remove_user("user_ada").unwrap();
     let account = served.app.acme.id;
-    let renamed = served.app.directory.rename_account(account, "Another");
-    renamed.await.unwrap();
-    for _ in 0..3 {
-        told.is_open().await;
+    for name in ["Another", "A third", "A fourth"] {
+        let renamed = served.app.directory.rename_account(account, name);
+        renamed.await.unwrap();
+        for _ in 0..3 {
+            told.is_open().await;
+        }
     }
     let id = served.app.row("user_ada").await.unwrap().id;
     served.app.directory.suspend_user(id).await.unwrap();

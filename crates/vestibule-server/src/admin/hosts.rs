@@ -1,4 +1,4 @@
-//! The admin listener: metrics, for callers that mean this machine.
+//! Only for callers that mean this machine.
 //!
 //! A browser can be made to send requests to addresses that its user can reach, under a name of
 //! the attacker's choice (DNS rebinding), and to read the answers as that name's own. So this
@@ -13,61 +13,19 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::{Request, State},
-    http::{
-        HeaderMap, Uri,
-        header::{CACHE_CONTROL, CONTENT_TYPE, HOST},
-        uri::Authority,
-    },
-    middleware::{self, Next},
+    http::{HeaderMap, Uri, header::HOST, uri::Authority},
+    middleware::Next,
     response::{IntoResponse, Response},
-    routing::get,
 };
-use vestibule::{Vestibule, error::Code, http::Problem};
-
-use crate::telemetry::metrics::{self, Metrics};
+use vestibule::{error::Code, http::Problem};
 
 /// The address at which a connection reached us.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnAddress(pub(crate) IpAddr);
 
-#[derive(Clone)]
-struct AdminState {
-    vestibule: Vestibule,
-    metrics: Metrics,
-}
-
-/// The admin listener's routes. Without the admin API, which is not there yet, all but the
-/// metrics is 404.
-pub(crate) fn router(vestibule: Vestibule, metrics: Metrics, hosts: Vec<String>) -> Router {
-    let hosts: Arc<[String]> = hosts.into();
-    Router::new()
-        .route("/metrics", get(render))
-        .fallback(async || Problem::new(Code::NotFound))
-        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
-        .with_state(AdminState {
-            vestibule: vestibule.clone(),
-            metrics,
-        })
-        .layer(middleware::from_fn_with_state(hosts, known_hosts_only))
-        .layer(vestibule.layer())
-}
-
-async fn render(State(state): State<AdminState>) -> Response {
-    // Gauges show the moment of the scrape, not that of the last change.
-    state.vestibule.refresh_gauges();
-    (
-        [
-            (CONTENT_TYPE, metrics::CONTENT_TYPE),
-            (CACHE_CONTROL, "no-store"),
-        ],
-        state.metrics.render(),
-    )
-        .into_response()
-}
-
-async fn known_hosts_only(
+/// Answers only to requests that name this listener.
+pub(super) async fn known_only(
     State(hosts): State<Arc<[String]>>,
     request: Request,
     next: Next,
