@@ -45,6 +45,10 @@ PAGES = {
             "0190…": "$USER_ID",
         },
     ),
+    "docs/admin.md": Page(
+        ("sandbox",),
+        before={"A customer leaves": (PEOPLE[0],)},
+    ),
     "docs/quickstart.md": Page(),
     "docs/axum.md": Page(),
     "docs/proxies.md": Page(("envoy",)),

@@ -1,14 +1,15 @@
 //! The server's own settings; those of the library are read beside them.
 
-use std::{io::IsTerminal as _, net::SocketAddr};
+use std::{io::IsTerminal as _, net::SocketAddr, time::Duration};
 
+use sha2::{Digest as _, Sha256};
 use tracing_subscriber::EnvFilter;
 use vestibule::{
     assertion::SigningSettings,
     provider::access_key::AccessKey,
     settings::{
         AcceptedAssertions, AdmissionSettings, DatabaseSettings, Network, ProviderSettings,
-        Settings, SettingsError, SettingsReader,
+        SETTINGS, Settings, SettingsError, SettingsReader,
     },
 };
 
@@ -16,6 +17,9 @@ use crate::{
     admin::{api::OperationsSettings, tokens::AdminTokens},
     gateway::{self, rules::Rules},
 };
+
+/// Balancers that look less often than this have others to blame.
+const LONGEST_DRAIN: u32 = 300;
 
 /// The server's section of the settings.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct ServerSettings {
     /// `VESTIBULE_DECISION_MAX_AGE`: how many seconds a proxy may remember that a request may go
     /// on; 0: not at all.
     pub decision_max_age: u32,
+    /// `VESTIBULE_DRAIN`: how long the server goes on, not ready any more, once it was told to stop.
+    pub drain: Duration,
     /// `VESTIBULE_TRUSTED_PROXIES`, which the library reads: whose word about a request counts.
     pub(crate) trusted_proxies: Vec<Network>,
     /// The library's, for what administrators do; none where only this section was read.
@@ -84,6 +90,46 @@ pub struct ServeSettings {
     pub server: ServerSettings,
     /// The log.
     pub log: LogSettings,
+    /// Whether the library's settings are those of another time.
+    pub library_digest: LibraryDigest,
+}
+
+/// Stands for the values of all settings that the library reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LibraryDigest([u8; 32]);
+
+/// Settings of the server alone. Others may be the library's.
+const OWN: &[&str] = &[
+    "VESTIBULE_LISTEN",
+    "VESTIBULE_GRPC_LISTEN",
+    "VESTIBULE_ADMIN_LISTEN",
+    "VESTIBULE_ADMIN_HOSTS",
+    "VESTIBULE_ADMIN_TOKEN",
+    "VESTIBULE_ACCESS_LOG",
+    "VESTIBULE_ASSERTION_AUDIENCES",
+    "VESTIBULE_ASSERTION_ISSUER",
+    "VESTIBULE_DECISION_MAX_AGE",
+    "VESTIBULE_DRAIN",
+    "VESTIBULE_LOG",
+    "VESTIBULE_LOG_FORMAT",
+];
+
+impl LibraryDigest {
+    fn read(reader: &mut SettingsReader) -> Self {
+        let mut digest = Sha256::new();
+        for setting in SETTINGS.iter().filter(|it| !OWN.contains(&it.name)) {
+            let value = match setting.secret {
+                true => reader.secret(setting.name).map(|it| it.expose().to_owned()),
+                false => reader.text(setting.name),
+            };
+            digest.update(setting.name);
+            // No value holds a NUL, so that none runs into the next.
+            digest.update([0, u8::from(value.is_some())]);
+            digest.update(value.unwrap_or_default());
+            digest.update([0]);
+        }
+        Self(digest.finalize().into())
+    }
 }
 
 impl ServeSettings {
@@ -92,6 +138,7 @@ impl ServeSettings {
     /// # Errors
     /// All problems together.
     pub fn read(mut reader: SettingsReader) -> Result<Self, SettingsError> {
+        let library_digest = LibraryDigest::read(&mut reader);
         let provider = ProviderSettings::read(&mut reader);
         let database = DatabaseSettings::read(&mut reader);
         let admission = AdmissionSettings::read(&mut reader);
@@ -120,6 +167,7 @@ impl ServeSettings {
                     },
                     server,
                     log,
+                    library_digest,
                 })
             }
             _ => Err(SettingsError::default()),
@@ -171,6 +219,7 @@ impl ServerSettings {
         let rules = rules(reader, audiences);
         let most = gateway::caching::MOST;
         let decision_max_age = reader.count("VESTIBULE_DECISION_MAX_AGE", 0, 0, most);
+        let drain = reader.count("VESTIBULE_DRAIN", 0, 0, LONGEST_DRAIN);
         Some(Self {
             listen: listen?,
             grpc_listen: grpc_listen?,
@@ -181,6 +230,7 @@ impl ServerSettings {
             rules: rules?,
             assertions: assertions?,
             decision_max_age: decision_max_age?,
+            drain: Duration::from_secs(drain?.into()),
             trusted_proxies: Vec::new(),
             operations: None,
         })
@@ -188,6 +238,19 @@ impl ServerSettings {
 }
 
 impl ServerSettings {
+    /// Takes the addresses of another: they are taken once, at the start. Says where that is not
+    /// what was asked for.
+    pub(crate) fn keep_addresses(&mut self, of: &Self) {
+        let same = self.listen == of.listen
+            && self.grpc_listen == of.grpc_listen
+            && self.admin_listen == of.admin_listen;
+        if !same {
+            tracing::warn!("the addresses of listeners change with the next start");
+        }
+        (self.listen, self.grpc_listen, self.admin_listen) =
+            (of.listen, of.grpc_listen, of.admin_listen);
+    }
+
     /// Whether this is an admin token.
     #[doc(hidden)]
     pub fn takes_admin_token(&self, token: &str) -> bool {

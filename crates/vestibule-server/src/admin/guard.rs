@@ -39,7 +39,7 @@ pub(crate) struct Guard(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     tokens: AdminTokens,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     refused: Mutex<HashMap<Option<IpAddr>, Refused>>,
 }
 
@@ -51,10 +51,10 @@ struct Refused {
 }
 
 impl Guard {
-    pub(crate) fn new(tokens: AdminTokens) -> Self {
+    pub(crate) fn new(tokens: AdminTokens, sessions: Arc<Sessions>) -> Self {
         Self(Arc::new(Inner {
             tokens,
-            sessions: Sessions::default(),
+            sessions,
             refused: Mutex::default(),
         }))
     }
@@ -69,6 +69,8 @@ impl Guard {
             return Err(Problem::new(Code::InvalidToken));
         }
         let found = self.0.sessions.find(headers);
+        // His token may have been taken out of the settings since.
+        let found = found.filter(|administrator| self.0.tokens.has(administrator));
         found.ok_or_else(|| Problem::new(Code::MissingToken))
     }
 
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn who_guesses_waits_and_nobody_else() {
-        let guard = Guard::new(AdminTokens::default());
+        let guard = Guard::new(AdminTokens::default(), Arc::default());
         let (one, other) = (
             Some(IpAddr::from([10, 0, 0, 1])),
             Some(IpAddr::from([10, 0, 0, 2])),
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn memory_of_guesses_is_bounded() {
-        let guard = Guard::new(AdminTokens::default());
+        let guard = Guard::new(AdminTokens::default(), Arc::default());
         for number in 0..5_000_u32 {
             guard.note_refused(Some(IpAddr::from(number.to_be_bytes())), Instant::now());
         }

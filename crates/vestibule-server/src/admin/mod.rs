@@ -13,6 +13,8 @@ pub(crate) mod guard;
 mod hosts;
 pub(crate) mod tokens;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::State,
@@ -35,7 +37,7 @@ use self::{
     tokens::AdminTokens,
 };
 use crate::{
-    console,
+    console::{self, sessions::Sessions},
     explain::refused::Refusals,
     telemetry::metrics::{self, Metrics},
 };
@@ -54,6 +56,7 @@ pub(crate) struct Admin {
     /// None: there is nothing that could be done.
     pub(crate) operations: Option<Operations>,
     pub(crate) refusals: Refusals,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// The admin listener's routes. Without an admin token all but the metrics is 404.
@@ -63,6 +66,7 @@ pub(crate) fn router(vestibule: Vestibule, metrics: Metrics, admin: Admin) -> Ro
         tokens,
         operations,
         refusals,
+        sessions,
     } = admin;
     let mut router = Router::new()
         .route("/metrics", get(render))
@@ -78,7 +82,7 @@ pub(crate) fn router(vestibule: Vestibule, metrics: Metrics, admin: Admin) -> Ro
             refusals,
             started_at: SystemClock.now(),
         };
-        let guard = Guard::new(tokens);
+        let guard = Guard::new(tokens, sessions);
         let api = api::router(operations, Some(served))
             .layer(middleware::from_fn_with_state(guard.clone(), guard::admit))
             .layer(middleware::map_response(log_failure));

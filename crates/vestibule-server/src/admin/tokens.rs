@@ -59,6 +59,14 @@ impl Administrator {
         }
     }
 
+    /// What a server does by itself, as it was told before.
+    pub(crate) fn the_server() -> Self {
+        Self {
+            name: "the server".into(),
+            scopes: Scope::ALL.into(),
+        }
+    }
+
     pub(crate) fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
@@ -167,6 +175,11 @@ impl AdminTokens {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether there is a token of this name with these scopes.
+    pub(crate) fn has(&self, administrator: &Administrator) -> bool {
+        self.0.iter().any(|(_, known)| known == administrator)
     }
 
     /// Whose token this is. All are compared, in the same time whichever it is.

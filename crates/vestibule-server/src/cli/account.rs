@@ -7,7 +7,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vestibule::store::{Account, Directory};
+use vestibule::store::{Account, Directory, PageOf};
 
 use super::{
     Global,
@@ -16,7 +16,7 @@ use super::{
     operator::Operator,
     output::{Answer, Failure, Table, facts, shown},
 };
-use crate::admin::api::NewAccount;
+use crate::admin::api::{Grace, NewAccount};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
@@ -56,19 +56,32 @@ pub(crate) enum AccountCommand {
     },
     /// PostgreSQL: move an account's data to another cluster; run it again where it was broken off
     Move(MoveArgs),
-    /// What the directory knows of an account, as JSON
+    /// Everything that is kept of an account, its tables included, as JSON lines
     Export {
         /// The account's id
         id: Uuid,
     },
     /// End an account: its users, its service clients and all of its data
-    Delete {
-        /// The account's id
-        id: Uuid,
-        /// Yes, all of it, for ever
-        #[arg(long)]
-        yes: bool,
-    },
+    Delete(DeleteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The account's id
+    #[arg(required_unless_present = "due")]
+    id: Option<Uuid>,
+    /// Yes, all of it, for ever
+    #[arg(long)]
+    yes: bool,
+    /// Suspend it now, and have it end after so many days; until then --undo takes it back
+    #[arg(long, value_name = "DAYS", conflicts_with = "yes")]
+    grace_days: Option<u32>,
+    /// It is not to end any more; it stays suspended until it is resumed
+    #[arg(long, conflicts_with_all = ["yes", "grace_days"])]
+    undo: bool,
+    /// End all accounts whose time has come
+    #[arg(long, conflicts_with_all = ["id", "grace_days", "undo"], requires = "yes")]
+    due: bool,
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +103,9 @@ struct Placed {
     account: Account,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<String>,
+    /// When it is to end, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
 }
 
 pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answer, Failure> {
@@ -139,7 +155,7 @@ async fn answer(operator: &Operator, command: AccountCommand) -> Result<Answer, 
             operator.send(Method::POST, &path, &json!({})).await?
         }
         AccountCommand::Export { id } => return export(operator, id).await,
-        AccountCommand::Delete { id, yes } => return delete(operator, id, yes).await,
+        AccountCommand::Delete(arguments) => return delete(operator, &arguments).await,
         AccountCommand::Move(_) => {
             return Err(Failure::Usage("this needs the database".to_owned()));
         }
@@ -183,7 +199,10 @@ async fn list(operator: &Operator) -> Result<Answer, Failure> {
         false => &["ID", "NAME", "TENANT", "STATUS"],
     };
     let mut table = Table::new(headings);
-    for Placed { account, cluster } in &accounts {
+    for Placed {
+        account, cluster, ..
+    } in &accounts
+    {
         let id = account.id.to_string();
         let mut row = vec![
             id.as_str(),
@@ -220,11 +239,33 @@ fn exported(lines: &[u8]) -> Result<Exported, serde_json::Error> {
     Ok(exported)
 }
 
-async fn delete(operator: &Operator, id: Uuid, yes: bool) -> Result<Answer, Failure> {
-    if !yes {
+async fn delete(operator: &Operator, arguments: &DeleteArgs) -> Result<Answer, Failure> {
+    if arguments.due {
+        let ended: PageOf<Deleted> = operator
+            .send(Method::POST, "/admin/v1/endings", &json!({}))
+            .await?;
+        let mut table = Table::new(&["ID", "NAME"]);
+        for one in &ended.items {
+            table.row(&[&one.id.to_string(), &one.name]);
+        }
+        return Ok(Answer::list(&ended.items, &table));
+    }
+    let id = arguments
+        .id
+        .ok_or_else(|| Failure::Usage("say which account".to_owned()))?;
+    let end = format!("{}/end", path(id));
+    if arguments.undo {
+        let account: Placed = operator.send(Method::DELETE, &end, &json!({})).await?;
+        return Ok(one(&account));
+    }
+    if let Some(days) = arguments.grace_days {
+        let account: Placed = operator.send(Method::POST, &end, &Grace { days }).await?;
+        return Ok(one(&account));
+    }
+    if !arguments.yes {
         return Err(Failure::Usage(format!(
             "this ends account {id} with its users, its service clients and all of its data, for \
-             ever; if that is meant, add --yes"
+             ever; if that is meant, add --yes, or --grace-days 30 to have it end later"
         )));
     }
     let deleted: Deleted = operator.send(Method::DELETE, &path(id), &json!({})).await?;
@@ -246,7 +287,11 @@ pub(super) async fn all_accounts(directory: &Directory) -> Result<Vec<Account>, 
 }
 
 fn one(placed: &Placed) -> Answer {
-    let Placed { account, cluster } = placed;
+    let Placed {
+        account,
+        cluster,
+        ends_at,
+    } = placed;
     let id = account.id.to_string();
     let mut lines = vec![
         ("id", id.as_str()),
@@ -255,5 +300,6 @@ fn one(placed: &Placed) -> Answer {
         ("status", account.status.as_str()),
     ];
     lines.extend(cluster.as_deref().map(|cluster| ("cluster", cluster)));
+    lines.extend(ends_at.as_deref().map(|at| ("ends at", at)));
     Answer::new(placed, facts(&lines))
 }

@@ -8,6 +8,8 @@ mod account_move;
 mod client;
 mod config;
 mod doctor;
+mod generate;
+mod import;
 mod migrate;
 mod operator;
 mod output;
@@ -18,15 +20,17 @@ mod user;
 use std::{ffi::OsString, num::NonZero, path::PathBuf, process::ExitCode, sync::LazyLock, thread};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValue};
+use futures_util::future::BoxFuture;
 use tokio::runtime::Builder;
 use vestibule::{
-    settings::{DatabaseSettings, SettingsReader},
+    Vestibule, VestibuleBuilder,
+    settings::{DatabaseSettings, Settings, SettingsReader},
     store::{self, Page, PageOf, StoreError},
 };
 
 use self::output::{Answer, Failure};
 use crate::{
-    serve::{Server, stop_signal},
+    serve::{Reload, Server, stop_signal},
     settings::{LogSettings, ServeSettings},
     telemetry::{logs, metrics::Metrics},
 };
@@ -46,7 +50,7 @@ struct CommandLine {
     command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Global {
     /// Answer with one JSON document on standard output
     #[arg(long, global = true)]
@@ -65,6 +69,8 @@ enum Command {
     Serve(ServeArgs),
     /// Bring the database up to date
     Migrate(migrate::MigrateArgs),
+    /// Bring in accounts, users and service clients from elsewhere
+    Import(import::ImportArgs),
     /// Accounts: the customers of the platform
     #[command(subcommand)]
     Account(account::AccountCommand),
@@ -84,6 +90,9 @@ enum Command {
     Config(config::ConfigCommand),
     /// Look for what is wrong with settings, database, provider and clients
     Doctor(doctor::DoctorArgs),
+    /// Man pages and completions, for packages
+    #[command(subcommand, hide = true)]
+    Generate(generate::GenerateCommand),
 }
 
 #[derive(Debug, Args)]
@@ -163,11 +172,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failure> {
     match command {
-        Command::Serve(_) | Command::Config(_) | Command::Doctor(_) if global.server.is_some() => {
+        Command::Serve(_) | Command::Config(_) | Command::Doctor(_) | Command::Generate(_)
+            if global.server.is_some() =>
+        {
             global.require_no_server("this command").map(|()| None)
         }
         Command::Serve(arguments) => serve(global, &arguments).await.map(|()| None),
         Command::Migrate(arguments) => migrate::run(global, &arguments).await.map(Some),
+        Command::Import(arguments) => import::run(global, &arguments).await.map(Some),
         Command::Account(command) => account::run(global, command).await.map(Some),
         Command::Client(command) => client::run(global, command).await.map(Some),
         Command::User(command) => user::run(global, command).await.map(Some),
@@ -175,6 +187,7 @@ async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failur
         Command::Token(command) => token::run(global, command).await.map(Some),
         Command::Config(command) => config::run(global, &command).map(Some),
         Command::Doctor(arguments) => doctor::run(global, &arguments).await.map(Some),
+        Command::Generate(command) => generate::run(command).map(Some),
     }
 }
 
@@ -192,25 +205,42 @@ async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Failure> {
     let metrics = Metrics::install();
     // Before anything can be interrupted.
     let stop = stop_signal().map_err(|error| Failure::Failed(error.to_string()))?;
-    let mut builder = vestibule::Vestibule::builder(settings.library);
-    for danger in &arguments.allow {
-        builder = match danger {
-            Danger::OtherProvider => builder.allow_other_provider(),
-            Danger::AdminBeyondLoopback => builder,
-            Danger::Database(danger) => builder.allow(*danger),
-        };
-    }
+    let allowed = arguments.allow.clone();
+    let build = move |library| {
+        let building = builder(library, &allowed).build();
+        Box::pin(building) as BoxFuture<'static, _>
+    };
+    let again = global.clone();
+    let reload = Reload::new(
+        move || ServeSettings::read(again.reader()),
+        build.clone(),
+        global.config.clone(),
+        settings.library_digest,
+    )
+    .map_err(|error| Failure::Failed(error.to_string()))?;
     tokio::pin!(stop);
     let vestibule = tokio::select! {
-        built = builder.build() => built.map_err(start_failure)?,
+        built = build(settings.library) => built.map_err(start_failure)?,
         // Told to stop before it began.
         () = &mut stop => return Ok(()),
     };
     let server = Server::bind(settings.server, vestibule, metrics)
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    server.run(stop).await;
+    server.reloading(reload).run(stop).await;
     Ok(())
+}
+
+fn builder(library: Settings, allowed: &[Danger]) -> VestibuleBuilder {
+    let mut builder = Vestibule::builder(library);
+    for danger in allowed {
+        builder = match danger {
+            Danger::OtherProvider => builder.allow_other_provider(),
+            Danger::AdminBeyondLoopback => builder,
+            Danger::Database(danger) => builder.allow(*danger),
+        };
+    }
+    builder
 }
 
 impl Global {

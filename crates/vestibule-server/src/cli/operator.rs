@@ -54,15 +54,11 @@ impl Global {
     /// Whoever carries out what is asked for. Service clients are looked up at Authress where
     /// `with_provider` and its settings are there.
     pub(super) fn operator(&self, with_provider: bool) -> Result<Operator, Failure> {
-        let mut reader = self.reader();
         let Some(server) = &self.server else {
-            let settings = operations(&mut reader, with_provider);
-            let log = LogSettings::read(&mut reader, "warn");
-            reader.finish()?;
-            let wrong = || Failure::Settings(SettingsError::default());
-            logs::start(&log.ok_or_else(wrong)?);
-            return Ok(Operator::Here(Operations::new(settings.ok_or_else(wrong)?)));
+            let settings = self.operations(with_provider)?;
+            return Ok(Operator::Here(Operations::new(settings)));
         };
+        let mut reader = self.reader();
         let base = usable(server).map_err(Failure::Usage)?;
         let token = reader.secret("VESTIBULE_ADMIN_TOKEN");
         if token.is_none() {
@@ -83,6 +79,17 @@ impl Global {
             .build()
             .map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(Operator::There { http, base, token })
+    }
+
+    /// What is needed to work on the database, and to look up service clients; starts logging.
+    pub(super) fn operations(&self, with_provider: bool) -> Result<OperationsSettings, Failure> {
+        let mut reader = self.reader();
+        let settings = operations(&mut reader, with_provider);
+        let log = LogSettings::read(&mut reader, "warn");
+        reader.finish()?;
+        let wrong = || Failure::Settings(SettingsError::default());
+        logs::start(&log.ok_or_else(wrong)?);
+        settings.ok_or_else(wrong)
     }
 
     /// For what needs the database itself.

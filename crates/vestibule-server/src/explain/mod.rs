@@ -105,7 +105,10 @@ pub(crate) fn request(
     let Some(reason) = refused.reason else {
         return of_no_caller(refused, claimed);
     };
-    let verdict = Verdict::Refused(reason.into());
+    let verdict = Verdict::Refused(Refusal {
+        reason,
+        caller: refused.caller(),
+    });
     let mut explained = explanation(claimed, None, settings, Step::of(reason), &verdict, true);
     explained.request = Some(json!(refused));
     explained
@@ -177,7 +180,7 @@ fn explanation(
         let found = match (step, &length) {
             (Step::Form, Some(length)) => Some(length.clone()),
             (Step::Caller, _) => found_caller(verdict),
-            _ => step.found(&claimed),
+            _ => step.found(&claimed, reason.filter(|_| refuses)),
         };
         Told {
             step: step.as_str().to_owned(),
@@ -285,9 +288,12 @@ impl Step {
         .to_owned()
     }
 
-    /// What the token has of it.
-    fn found(self, claimed: &Claimed) -> Option<String> {
+    /// What the token has of it; of the step that refused, what decided.
+    fn found(self, claimed: &Claimed, refused: Option<Reason>) -> Option<String> {
         let names: &[&str] = match self {
+            Self::Claims if refused.is_some_and(|reason| !deciding(reason).is_empty()) => {
+                refused.map_or(&[], deciding)
+            }
             Self::Header => &["alg", "typ"],
             Self::Issuer => &["iss"],
             Self::Key => &["kid"],
@@ -345,6 +351,20 @@ impl Step {
             // Also the provider and the database, where they were needed for a key.
             _ => Self::Caller,
         }
+    }
+}
+
+/// The claims that decide; none where it may be any.
+const fn deciding(reason: Reason) -> &'static [&'static str] {
+    match reason {
+        Reason::WrongAudience => &["aud"],
+        Reason::SubjectMismatch => &["sub", "client_id", "iss"],
+        Reason::ClientIdMismatch => &["client_id", "iss"],
+        Reason::NotAnApplication | Reason::ClientIssuedUser => &["client_id"],
+        Reason::NotYetValid => &["nbf", "iat"],
+        Reason::LifetimeTooLong => &["iat", "exp"],
+        Reason::Expired => &["exp"],
+        _ => &[],
     }
 }
 

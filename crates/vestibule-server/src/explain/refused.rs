@@ -14,7 +14,7 @@ use serde::Serialize;
 use uuid::Uuid;
 use vestibule::{
     clock::{Clock as _, SystemClock, Timestamp},
-    error::{Code, Reason},
+    error::{Code, Reason, RefusedCaller},
     http::{Problem, RequestFacts},
 };
 
@@ -48,6 +48,17 @@ pub(crate) struct Refused {
     path: Option<Arc<str>>,
     #[serde(skip)]
     pub(super) claimed: Option<Box<Claimed>>,
+}
+
+impl Refused {
+    /// Who it was, where he is known here.
+    pub(super) fn caller(&self) -> Option<RefusedCaller> {
+        Some(RefusedCaller {
+            account_id: self.account_id?,
+            user_id: self.user_id,
+            client_id: self.client_id.clone(),
+        })
+    }
 }
 
 /// The last refusals. Cheap to clone.

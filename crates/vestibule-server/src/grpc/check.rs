@@ -3,7 +3,6 @@
 use std::{collections::HashMap, mem, net::SocketAddr};
 
 use axum::{
-    Router,
     body::{self, Body},
     extract::ConnectInfo,
     http::{
@@ -36,8 +35,8 @@ use tower::Service as _;
 use vestibule::settings::Network;
 
 use crate::gateway::original::OriginalRequest;
-use crate::routes::Recall;
 use crate::routes::authorize::{IDENTITY_HEADERS, SCOPES};
+use crate::serve::Current;
 
 /// Where checks are answered.
 const AUTHORIZE: &str = "/v1/authorize";
@@ -53,42 +52,29 @@ const PREFIX: &str = "x-vestibule-";
 
 /// Answers checks.
 #[derive(Debug)]
-pub(crate) struct Door {
-    recall: Recall,
-    router: Router,
-    trusted_proxies: Vec<Network>,
+pub(super) struct Door {
+    current: Current,
 }
 
 impl Door {
-    pub(crate) const fn new(recall: Recall, router: Router, trusted_proxies: Vec<Network>) -> Self {
-        Self {
-            recall,
-            router,
-            trusted_proxies,
-        }
+    pub(super) const fn new(current: Current) -> Self {
+        Self { current }
     }
+}
 
-    /// Where the described request came from: what Envoy says, where Envoy is trusted; else Envoy.
-    fn source(
-        &self,
-        peer: Option<SocketAddr>,
-        attributes: &AttributeContext,
-    ) -> Option<SocketAddr> {
-        let peer = peer?;
-        if !self.trusts(peer) {
-            return Some(peer);
-        }
-        let source = attributes.source.as_ref()?.address.as_ref()?;
-        match source.address.as_ref()? {
-            Address::SocketAddress(address) => {
-                Some(SocketAddr::new(address.address.parse().ok()?, 0))
-            }
-            _ => None,
-        }
+/// Where the described request came from: what Envoy says, where Envoy is trusted; else Envoy.
+fn source_of(
+    peer: Option<SocketAddr>,
+    trusted: bool,
+    attributes: &AttributeContext,
+) -> Option<SocketAddr> {
+    if !trusted {
+        return peer;
     }
-
-    fn trusts(&self, peer: SocketAddr) -> bool {
-        Network::any_contains(&self.trusted_proxies, peer.ip())
+    let source = attributes.source.as_ref()?.address.as_ref()?;
+    match source.address.as_ref()? {
+        Address::SocketAddress(address) => Some(SocketAddr::new(address.address.parse().ok()?, 0)),
+        _ => None,
     }
 }
 
@@ -100,17 +86,19 @@ impl Authorization for Door {
     ) -> Result<Response<CheckResponse>, Status> {
         let peer = request.remote_addr();
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let source = self.source(peer, &attributes);
+        let generation = self.current.load();
+        let proxies = &generation.trusted_proxies;
+        let trusted = peer.is_some_and(|peer| Network::any_contains(proxies, peer.ip()));
+        let source = source_of(peer, trusted, &attributes);
         let mut described = attributes
             .request
             .and_then(|request| request.http)
             .ok_or_else(|| Status::invalid_argument("no HTTP request is described"))?;
-        let trusted = peer.is_some_and(|peer| self.trusts(peer));
         let asked = asked(&mut described, source, trusted)?;
         // A router is always ready, and cheap to clone.
-        let answer = match self.recall.answer(asked, source) {
+        let answer = match generation.routers.recall.answer(asked, source) {
             Ok(answer) => answer,
-            Err(asked) => match self.router.clone().call(asked).await {
+            Err(asked) => match generation.routers.authorize.clone().call(asked).await {
                 Ok(answer) => answer,
                 Err(never) => match never {},
             },

@@ -7,13 +7,12 @@ mod check;
 
 use std::time::Duration;
 
+use self::check::Door;
+use crate::serve::Current;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
-use vestibule::Vestibule;
-
-pub(crate) use self::check::Door;
 
 /// The longest that a check may take; a caller's own deadline may be shorter.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -36,12 +35,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The connections cannot be served at all.
 pub(crate) async fn serve(
     listener: TcpListener,
-    door: Door,
-    vestibule: Vestibule,
+    current: Current,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let checks = AuthorizationServer::new(door).max_decoding_message_size(MESSAGE_BYTES);
+    let checks = AuthorizationServer::new(Door::new(current.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES);
     let serving = Server::builder()
         .timeout(DEADLINE)
         .max_concurrent_streams(STREAMS)
@@ -52,15 +51,17 @@ pub(crate) async fn serve(
     tokio::select! {
         served = serving => served,
         // Never ends.
-        () = keep_health(&reporter, &vestibule) => Ok(()),
+        () = keep_health(&reporter, &current) => Ok(()),
     }
 }
 
 /// Says what `/readyz` says, for the server as a whole and for its one service.
-async fn keep_health(reporter: &HealthReporter, vestibule: &Vestibule) {
+async fn keep_health(reporter: &HealthReporter, current: &Current) {
     loop {
-        let readiness = vestibule.readiness().await;
-        let status = if readiness.database && readiness.keys {
+        let generation = current.load();
+        let readiness = generation.vestibule.readiness().await;
+        let stopping = generation.routers.draining.has_begun();
+        let status = if readiness.database && readiness.keys && !stopping {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing

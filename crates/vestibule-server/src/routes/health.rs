@@ -36,7 +36,7 @@ pub(crate) struct Alive {
 pub(crate) struct Ready {
     /// Nothing is missing.
     ready: bool,
-    /// What is: `database`, `keys`.
+    /// What is: `database`, `keys`; `time`, where the server was told to stop.
     missing: Vec<&'static str>,
 }
 
@@ -63,7 +63,11 @@ pub(crate) async fn alive() -> Response {
 )]
 pub(crate) async fn ready(State(state): State<ApiState>) -> Response {
     let readiness = state.readiness.look(&state.vestibule).await;
-    answer_ready(readiness.database, readiness.keys)
+    answer_ready(
+        readiness.database,
+        readiness.keys,
+        state.draining.has_begun(),
+    )
 }
 
 /// What was found a moment ago. Anybody may ask, so asking must not cost a connection each time:
@@ -85,8 +89,8 @@ impl LastLook {
     }
 }
 
-fn answer_ready(database: bool, keys: bool) -> Response {
-    let missing: Vec<&'static str> = [("database", database), ("keys", keys)]
+fn answer_ready(database: bool, keys: bool, stopping: bool) -> Response {
+    let missing: Vec<&'static str> = [("database", database), ("keys", keys), ("time", !stopping)]
         .into_iter()
         .filter(|(_, there)| !there)
         .map(|(part, _)| part)
@@ -128,7 +132,7 @@ mod tests {
             (false, true, 503, vec!["database"]),
             (false, false, 503, vec!["database", "keys"]),
         ] {
-            let response = answer_ready(database, keys);
+            let response = answer_ready(database, keys, false);
             assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
             let (found, body) = read(response).await;
             assert_eq!(found, status);

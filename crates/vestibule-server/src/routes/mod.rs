@@ -29,6 +29,7 @@ pub(crate) use self::recall::Recall;
 use crate::{
     explain::refused::Refusals,
     gateway::{caching::Caching, rules::Rules},
+    serve::Draining,
     settings::AccessLog,
     telemetry::access_log,
 };
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) caching: Caching,
     readiness: health::LastLook,
+    draining: Draining,
 }
 
 /// Said of everything about somebody.
@@ -65,6 +67,7 @@ pub(crate) struct Gateway {
     pub(crate) trusted_proxies: Vec<Network>,
     /// Where refused requests are kept.
     pub(crate) refusals: Refusals,
+    pub(crate) draining: Draining,
     /// `VESTIBULE_DECISION_MAX_AGE`, in seconds.
     pub(crate) decision_max_age: u32,
 }
@@ -127,6 +130,7 @@ pub(crate) struct Routers {
     pub(crate) public: Router,
     /// `/v1/authorize` alone, for questions that have no body.
     pub(crate) authorize: Router,
+    pub(crate) draining: Draining,
 }
 
 /// Both with one log line per request.
@@ -139,6 +143,7 @@ pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gate
     let layer = vestibule
         .layer()
         .observe(access_log::observer(access_log, gateway.refusals));
+    let draining = gateway.draining.clone();
     let state = ApiState(Arc::new(Shared {
         vestibule,
         rules: gateway.rules,
@@ -146,6 +151,7 @@ pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gate
         trusted_proxies: gateway.trusted_proxies,
         caching,
         readiness: health::LastLook::default(),
+        draining: gateway.draining,
     }));
     let recall = Recall::new(state.clone(), access_log);
     let authorize = Router::new()
@@ -166,5 +172,6 @@ pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gate
         recall,
         public,
         authorize,
+        draining,
     }
 }

@@ -208,6 +208,7 @@ mod tests {
             let vestibule = Vestibule::builder(settings).build().await.unwrap();
             let gateway = Gateway {
                 refusals: Default::default(),
+                draining: Default::default(),
                 rules: read(rules),
                 assertions: None,
                 trusted_proxies: vec!["192.0.2.0/24".parse().unwrap()],

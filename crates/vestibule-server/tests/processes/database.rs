@@ -273,7 +273,7 @@ async fn a_locked_database_is_said_to_be_unavailable() {
     world.get(&server, "/v1/activity", &ada).await.expect_ok();
 }
 
-async fn lock(connection: &mut SqliteConnection) {
+pub(crate) async fn lock(connection: &mut SqliteConnection) {
     let patience = sqlx::query("PRAGMA busy_timeout = 5000");
     patience.execute(&mut *connection).await.unwrap();
     let lock = sqlx::query("BEGIN IMMEDIATE");

@@ -20,6 +20,9 @@
 //! | `caching` | what a proxy may remember |
 //! | `admin` | what administrators do |
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
+//! | `reload` | new settings while the server serves, and servers that are replaced |
+//! | `ending` | an account's end |
+//! | `explain` | every refusal code, and what is said of a request that met it |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
 //! | `commands` | what the command line prints |
@@ -48,6 +51,8 @@ mod changes;
 mod commands;
 mod database;
 mod doctor;
+mod ending;
+mod explain;
 mod first_visit;
 mod grpc;
 mod kept;
@@ -58,6 +63,7 @@ mod moving;
 mod network;
 mod outage;
 mod postgres;
+mod reload;
 mod repair;
 mod revocation;
 mod rules;

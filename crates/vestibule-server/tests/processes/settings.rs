@@ -59,6 +59,7 @@ const WRONG: &[(&str, &str)] = &[
     ("VESTIBULE_ADMIN_TOKEN", "hunter2"),
     ("VESTIBULE_ACCEPT_ASSERTIONS", "orders,billing"),
     ("VESTIBULE_DECISION_MAX_AGE", "6"),
+    ("VESTIBULE_DRAIN", "301"),
     ("VESTIBULE_ACCESS_LOG", "1.5"),
     ("VESTIBULE_LOG", "vestibule=loud"),
     ("VESTIBULE_LOG_FORMAT", "xml"),

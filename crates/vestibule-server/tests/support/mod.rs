@@ -218,17 +218,17 @@ impl Said {
 impl Running {
     /// Sends a signal; gives the exit code and how long the end took.
     pub fn stop(&mut self, signal: &str) -> (Option<i32>, Duration) {
-        let pid = self.child.id().to_string();
         let begun = Instant::now();
-        assert!(
-            Command::new("kill")
-                .args([signal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal(signal);
         let status = self.child.wait().unwrap();
         (status.code(), begun.elapsed())
+    }
+
+    /// Sends a signal, and does not wait.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let mut kill = Command::new("kill");
+        assert!(kill.args([signal, &pid]).status().unwrap().success());
     }
 
     /// The lines of the access log so far, once there are `count` of them.

@@ -228,6 +228,12 @@ pub const SETTINGS: &[Setting] = &[
         "bearer token of the admin API and the console, for everything; none: both are off",
     ),
     open(
+        "VESTIBULE_DRAIN",
+        "0",
+        "how many seconds, at most 300, the server goes on after it was told to stop, with /readyz 503, \
+         so that a balancer sends nobody any more",
+    ),
+    open(
         "VESTIBULE_ACCESS_LOG",
         "refusals",
         "one line per request: refusals, all, or a share such as 0.01",

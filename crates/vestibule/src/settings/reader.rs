@@ -171,10 +171,14 @@ impl SettingsReader {
 
     /// Notes that a setting is wrong.
     pub fn problem(&mut self, name: &str, problem: impl Into<String>) {
-        self.problems.push(SettingProblem {
+        let problem = SettingProblem {
             name: name.to_owned(),
             problem: problem.into(),
-        });
+        };
+        // A setting that is read twice is wrong once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// The setting's text; none where it is missing or empty.

@@ -22,11 +22,15 @@ mod trouble;
 pub(crate) use self::cursor::{beginning, newest_first, oldest_first};
 #[cfg(test)]
 pub(crate) use self::directory::tests as directory_tests;
-pub use self::directory::{AccountUsers, Directory, WatchGuard};
+pub use self::directory::{
+    AccountUsers, Difference, Directory, IMPORT_LIMIT, Imported, ImportedClient, ImportedUser,
+    WatchGuard,
+};
 pub(crate) use self::directory::{IDLE_LIMIT, KeptMigration, KeptMove, Writing};
 pub use self::error::StoreError;
 pub(crate) use self::ids::Ids;
 pub(crate) use self::names::is_plain_text;
+pub use self::names::{check_account, check_tenant};
 pub use self::postgres::audit::{Danger, Finding, Level};
 pub(crate) use self::query::{
     Connection, Kind, Operation, PostgresConnection, Query, Rows, run_script,

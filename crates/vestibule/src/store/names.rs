@@ -1,8 +1,11 @@
 //! The forms that names, ids, roles and scopes can have. Everything else is refused with the text
 //! of what to write.
 
-use super::StoreError;
+use super::{Profile, StoreError};
 
+const MAX_SUBJECT_BYTES: usize = 512;
+const MAX_EMAIL_CHARS: usize = 320;
+const MAX_PICTURE_CHARS: usize = 2_048;
 const MAX_NAME_CHARS: usize = 256;
 const MAX_ID_BYTES: usize = 128;
 const MAX_ROLE_BYTES: usize = 64;
@@ -20,6 +23,23 @@ pub(super) fn check_name(name: &str) -> Result<(), StoreError> {
     })
 }
 
+/// Whether an account can have this name and be this tenant.
+///
+/// # Errors
+/// [`StoreError::Invalid`], which says what to write and repeats neither.
+pub fn check_account(name: &str, tenant_id: &str) -> Result<(), StoreError> {
+    check_name(name)?;
+    check_tenant(tenant_id)
+}
+
+/// Whether this can be the id of a tenant.
+///
+/// # Errors
+/// As [`check_account`].
+pub fn check_tenant(tenant_id: &str) -> Result<(), StoreError> {
+    check_id("a tenant id", tenant_id)
+}
+
 /// An id given by the provider, which is also part of URLs and header values.
 pub(super) fn check_id(what: &str, id: &str) -> Result<(), StoreError> {
     let fits = (1..=MAX_ID_BYTES).contains(&id.len())
@@ -31,6 +51,29 @@ pub(super) fn check_id(what: &str, id: &str) -> Result<(), StoreError> {
     require(fits, || {
         format!("{what} is 1 to 128 characters of A-Z a-z 0-9 - _ . :")
     })
+}
+
+/// Whether a token can name somebody so: what the check of a claim lets through.
+pub(super) fn check_subject(subject: &str) -> Result<(), StoreError> {
+    let fits = (1..=MAX_SUBJECT_BYTES).contains(&subject.len());
+    require(fits && !subject.chars().any(char::is_control), || {
+        "a user's id at the provider is 1 to 512 bytes without control characters".to_owned()
+    })
+}
+
+/// What the provider could have said.
+pub(super) fn check_profile(profile: &Profile) -> Result<(), StoreError> {
+    for (what, text, most) in [
+        ("an e-mail", &profile.email, MAX_EMAIL_CHARS),
+        ("a name", &profile.name, MAX_NAME_CHARS),
+        ("a picture's address", &profile.picture, MAX_PICTURE_CHARS),
+    ] {
+        let fits = text.as_deref().is_none_or(|text| is_plain_text(text, most));
+        require(fits, || {
+            format!("{what} is 1 to {most} characters without control characters")
+        })?;
+    }
+    Ok(())
 }
 
 pub(super) fn check_role(role: &str) -> Result<(), StoreError> {
@@ -100,6 +143,38 @@ mod tests {
         }
         for id in ["", ".", "..", "a b", "a/b", "ä", "a\n", &"t".repeat(129)] {
             assert!(check_id("an id", id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn subjects() {
+        for subject in ["user_ada", "google-oauth2|1", "a b", "é", &"s".repeat(512)] {
+            assert!(check_subject(subject).is_ok(), "{subject}");
+        }
+        for subject in ["", "a\0", "a\n", &"s".repeat(513)] {
+            assert!(check_subject(subject).is_err(), "{subject:?}");
+        }
+    }
+
+    #[test]
+    fn profiles() {
+        assert!(check_profile(&Profile::default()).is_ok());
+        let of = |email: &str, name: &str, picture: &str| Profile {
+            email: Some(email.to_owned()),
+            name: Some(name.to_owned()),
+            picture: Some(picture.to_owned()),
+        };
+        let long = |most| "é".repeat(most);
+        assert!(check_profile(&of(&long(320), &long(256), &long(2_048))).is_ok());
+        for (email, name, picture) in [
+            (long(321), long(1), long(1)),
+            (long(1), long(257), long(1)),
+            (long(1), long(1), long(2_049)),
+            ("a\0".to_owned(), long(1), long(1)),
+            (String::new(), long(1), long(1)),
+        ] {
+            let refused = check_profile(&of(&email, &name, &picture));
+            assert!(refused.is_err(), "{email:?} {name:?} {picture:?}");
         }
     }
 

@@ -112,6 +112,20 @@ impl Kind {
     }
 }
 
+/// `$2, $3, $4`: so many placeholders from the first on.
+pub(crate) fn listed(first: usize, number: usize) -> String {
+    let placeholders: Vec<_> = (first..first + number).map(|at| format!("${at}")).collect();
+    placeholders.join(", ")
+}
+
+/// `($1, $2), ($3, $4)`: the placeholders of so many rows.
+pub(crate) fn rows(number: usize, columns: usize) -> String {
+    let rows: Vec<_> = (0..number)
+        .map(|row| format!("({})", listed(row * columns + 1, columns)))
+        .collect();
+    rows.join(", ")
+}
+
 /// The values as one database's arguments. A macro, because a function would need a bound for
 /// each type.
 macro_rules! arguments {

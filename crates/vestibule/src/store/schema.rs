@@ -19,6 +19,7 @@ const STEPS: &[&[&str]] = &[
         include_str!("schema/0001_sqlite.sql"),
     ],
     &[include_str!("schema/0003_cut_offs.sql")],
+    &[include_str!("schema/0004_endings.sql")],
 ];
 
 /// The same steps on PostgreSQL, where changes are numbered and announced in another way.
@@ -29,6 +30,7 @@ pub(super) const POSTGRES_STEPS: &[&[&str]] = &[
     ],
     &[include_str!("schema/0002_moves.sql")],
     &[include_str!("schema/0003_cut_offs.sql")],
+    &[include_str!("schema/0004_endings.sql")],
 ];
 
 /// What marks a file as a directory of ours.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{Account, Connection, KeptMigration, StoreError, Writing, postgres::close},
+    store::{Account, Connection, KeptMigration, Status, StoreError, Writing, postgres::close},
 };
 
 /// All migrations of an application run when an account is created.
@@ -44,6 +44,21 @@ impl TenantSpaces {
         name: &str,
         tenant_id: &str,
     ) -> Result<Account, StoreError> {
+        self.create_account_as(Status::Active, cluster, name, tenant_id)
+            .await
+    }
+
+    /// The same with a status: a suspended account lets nobody in from the beginning.
+    ///
+    /// # Errors
+    /// As [`TenantSpaces::create_account_on`].
+    pub async fn create_account_as(
+        &self,
+        status: Status,
+        cluster: Option<&str>,
+        name: &str,
+        tenant_id: &str,
+    ) -> Result<Account, StoreError> {
         let cluster = self.cluster_named(cluster)?;
         let made = Arc::new(OnceLock::new());
         let (spaces, name, tenant_id, id, on) = (
@@ -57,7 +72,7 @@ impl TenantSpaces {
             .directory()
             .write_within(CREATION_LIMIT, move |writing| {
                 Box::pin(async move {
-                    let account = writing.insert_account(&name, &tenant_id).await?;
+                    let account = writing.insert_account(&name, &tenant_id, status).await?;
                     if let Connection::Postgres(connection) = writing.connection()? {
                         hold_migrations(connection.into_inner()).await?;
                     }

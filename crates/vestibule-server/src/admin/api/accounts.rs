@@ -1,6 +1,6 @@
 //! Accounts: the customers of the platform.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
@@ -9,9 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use uuid::Uuid;
 use vestibule::{
+    clock::{Clock as _, SystemClock, Timestamp},
     http::Problem,
     store::{Account, Directory, PageOf, StoreError},
 };
@@ -19,15 +19,18 @@ use vestibule::{
 use super::{
     ApiState,
     body::{Body, Search},
-    operations::{Deed, Opened, conflict, failed, missing},
+    operations::{Deed, Opened, Operations, conflict, failed, invalid, missing},
 };
 use crate::{
-    admin::tokens::{Reader, Stopper, Writer},
+    admin::tokens::{Administrator, Reader, Stopper, Writer},
     routes::paging::Paging,
 };
 
+/// Ten years.
+const LONGEST_GRACE: u32 = 3_650;
+
 /// As people call the cluster of DATABASE_URL.
-const MAIN: &str = "main";
+pub(crate) const MAIN: &str = "main";
 
 pub(super) type Id = Result<Path<Uuid>, PathRejection>;
 
@@ -60,6 +63,24 @@ pub(super) struct Placed {
     account: Account,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<String>,
+    /// When it is to end, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<Timestamp>,
+}
+
+/// How long an account is to stay, suspended, before it ends.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Grace {
+    pub(crate) days: u32,
+}
+
+/// What ended, and what of it is left: nothing, or the deletion has failed.
+#[derive(Debug, Serialize)]
+pub(super) struct Deleted {
+    id: Uuid,
+    name: String,
+    deleted: bool,
 }
 
 pub(super) async fn list(
@@ -77,9 +98,10 @@ pub(super) async fn list(
     };
     let PageOf { items, next_cursor } = found.map_err(failed)?;
     let places = spaces.placements().await.map_err(failed)?;
+    let endings = directory.endings().await.map_err(failed)?;
     let items = items
         .into_iter()
-        .map(|account| placed(account, places.as_ref()))
+        .map(|account| placed(account, places.as_ref(), &endings))
         .collect();
     Ok(Json(PageOf { items, next_cursor }))
 }
@@ -172,18 +194,90 @@ pub(super) async fn delete(
     State(state): State<ApiState>,
     Writer(by): Writer,
     id: Id,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Deleted>, Problem> {
     let opened = state.operations.open().await?;
     let account = found(&opened.directory, id?.0).await?;
-    opened
-        .spaces
-        .delete_account(account.id)
-        .await
-        .map_err(failed)?;
-    Deed::new("account.delete", &by).log(Some(account.id));
-    Ok(Json(
-        json!({ "id": account.id, "name": account.name, "deleted": true }),
-    ))
+    end(opened, account, &by).await.map(Json)
+}
+
+/// Suspends the account now, and has it end later.
+pub(super) async fn plan_end(
+    State(state): State<ApiState>,
+    Writer(by): Writer,
+    id: Id,
+    Body(Grace { days }): Body<Grace>,
+) -> Result<Json<Placed>, Problem> {
+    if days > LONGEST_GRACE {
+        return Err(invalid(format!("days are at most {LONGEST_GRACE}")));
+    }
+    let opened = state.operations.open().await?;
+    let ends_at = SystemClock.now() + Duration::from_secs(86_400 * u64::from(days));
+    let account = found(&opened.directory, id?.0).await?;
+    let account = opened.directory.plan_end(account.id, ends_at).await;
+    let account = account.map_err(failed)?;
+    opened.note(account.id, &Deed::new("account.plan-end", &by));
+    with_cluster(opened, account).await.map(Json)
+}
+
+/// The account is not to end any more; it stays suspended.
+pub(super) async fn cancel_end(
+    State(state): State<ApiState>,
+    Writer(by): Writer,
+    id: Id,
+) -> Result<Json<Placed>, Problem> {
+    let opened = state.operations.open().await?;
+    let account = found(&opened.directory, id?.0).await?;
+    let was_to_end = opened.directory.cancel_end(account.id).await;
+    if !was_to_end.map_err(failed)? {
+        return Err(conflict(format!("account {} is not to end", account.id)));
+    }
+    opened.note(account.id, &Deed::new("account.cancel-end", &by));
+    with_cluster(opened, account).await.map(Json)
+}
+
+/// Ends the accounts whose time has come.
+pub(super) async fn end_due(
+    State(state): State<ApiState>,
+    Writer(by): Writer,
+) -> Result<Json<PageOf<Deleted>>, Problem> {
+    let items = ended(&state.operations, &by).await?;
+    Ok(Json(PageOf {
+        items,
+        next_cursor: None,
+    }))
+}
+
+/// Ends the accounts whose time has come; those.
+pub(super) async fn ended(
+    operations: &Operations,
+    by: &Administrator,
+) -> Result<Vec<Deleted>, Problem> {
+    let opened = operations.open().await?;
+    let now = SystemClock.now();
+    let mut items = Vec::new();
+    for (id, ends_at) in opened.directory.endings().await.map_err(failed)? {
+        if ends_at > now {
+            break;
+        }
+        // Another server may have ended it meanwhile.
+        if let Some(account) = opened.directory.account(id).await.map_err(failed)? {
+            items.push(end(opened, account, by).await?);
+        }
+    }
+    Ok(items)
+}
+
+async fn end(opened: &Opened, account: Account, by: &Administrator) -> Result<Deleted, Problem> {
+    // What is still to be written about it would find no place.
+    opened.settle().await;
+    let deleted = opened.spaces.delete_account(account.id).await;
+    deleted.map_err(failed)?;
+    Deed::new("account.delete", by).log(Some(account.id));
+    Ok(Deleted {
+        id: account.id,
+        name: account.name,
+        deleted: true,
+    })
 }
 
 /// Everything that is kept of the account, as JSON lines.
@@ -240,13 +334,24 @@ async fn existing(
 /// The account, on PostgreSQL with the cluster that holds its data.
 async fn with_cluster(opened: &Opened, account: Account) -> Result<Placed, Problem> {
     let places = opened.spaces.placements().await.map_err(failed)?;
-    Ok(placed(account, places.as_ref()))
+    let endings = opened.directory.endings().await.map_err(failed)?;
+    Ok(placed(account, places.as_ref(), &endings))
 }
 
-fn placed(account: Account, places: Option<&BTreeMap<Uuid, String>>) -> Placed {
+fn placed(
+    account: Account,
+    places: Option<&BTreeMap<Uuid, String>>,
+    endings: &[(Uuid, Timestamp)],
+) -> Placed {
+    let ending = endings.iter().find(|(id, _)| *id == account.id);
+    let ends_at = ending.map(|(_, at)| *at);
     let cluster = places.map(|places| {
         let cluster = places.get(&account.id);
         cluster.map_or_else(|| MAIN.to_owned(), Clone::clone)
     });
-    Placed { account, cluster }
+    Placed {
+        account,
+        cluster,
+        ends_at,
+    }
 }

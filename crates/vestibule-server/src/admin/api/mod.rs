@@ -24,13 +24,13 @@ use axum::{
 use vestibule::{Vestibule, clock::Timestamp, error::Code, http::Problem};
 
 pub(crate) use self::{
-    accounts::NewAccount,
+    accounts::{Grace, MAIN, NewAccount},
     clients::{NewClient, check_client_id},
     operations::{Operations, OperationsSettings},
     revocations::{NewRevocation, What},
-    users::Person,
+    users::{Person, SERVICE_CLIENT_ROLE},
 };
-use crate::explain::refused::Refusals;
+use crate::{admin::tokens::Administrator, explain::refused::Refusals};
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -59,6 +59,12 @@ impl FromRequestParts<ApiState> for Served {
     }
 }
 
+/// Ends the accounts whose time has come.
+pub(crate) async fn end_due(operations: &Operations) -> Result<(), Problem> {
+    let by = Administrator::the_server();
+    accounts::ended(operations, &by).await.map(drop)
+}
+
 /// All that can be done. Who asks must have been [admitted](super::guard) before.
 pub(crate) fn router(operations: Operations, served: Option<Served>) -> Router {
     Router::new()
@@ -74,6 +80,11 @@ pub(crate) fn router(operations: Operations, served: Option<Served>) -> Router {
         )
         .route("/admin/v1/accounts/{id}/suspend", post(accounts::suspend))
         .route("/admin/v1/accounts/{id}/resume", post(accounts::resume))
+        .route(
+            "/admin/v1/accounts/{id}/end",
+            post(accounts::plan_end).delete(accounts::cancel_end),
+        )
+        .route("/admin/v1/endings", post(accounts::end_due))
         .route("/admin/v1/accounts/{id}/export", get(accounts::export))
         .route("/admin/v1/accounts/{id}/users", get(users::of_account))
         .route("/admin/v1/accounts/{id}/clients", get(clients::of_account))

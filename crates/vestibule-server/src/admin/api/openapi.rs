@@ -90,6 +90,9 @@ const OPERATIONS: &[Operation] = &[
     get("/accounts/{id}", Takes::Nothing, "One account", "Account"),
     change("patch", "/accounts/{id}", "write", "Give an account another name", "Account").taking("Renaming"),
     change("delete", "/accounts/{id}", "write", "End an account with all of its data", "Deleted"),
+    change("post", "/accounts/{id}/end", "write", "Suspend an account now, and have it end after some days", "Account").taking("Grace"),
+    change("delete", "/accounts/{id}/end", "write", "An account is not to end any more; it stays suspended", "Account"),
+    change("post", "/endings", "write", "End the accounts whose time has come", "DeletedPage"),
     change("post", "/accounts/{id}/suspend", "stop", "Refuse all callers of an account", "Account"),
     change("post", "/accounts/{id}/resume", "write", "Let the callers of an account in again", "Account"),
     Operation { method: "get", path: "/accounts/{id}/export", scope: "write", summary: "Everything that is kept of an account, as JSON lines", takes: Takes::Nothing, status: "200", gives: None },
@@ -288,8 +291,10 @@ fn schemas() -> Value {
     json!({
         "Account": object(&["id", "name", "authress_tenant_id", "status"], json!({
             "id": uuid(), "name": text(), "authress_tenant_id": text(), "status": status(),
-            "cluster": text(),
+            "cluster": text(), "ends_at": time(),
         })),
+        "Grace": object(&["days"], json!({ "days": number() })),
+        "DeletedPage": page_of("Deleted"),
         "AccountPage": page_of("Account"),
         "NewAccount": object(&["name", "tenant"], json!({
             "name": text(), "tenant": text(), "if_missing": truth(), "cluster": text(),

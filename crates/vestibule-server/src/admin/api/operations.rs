@@ -104,6 +104,11 @@ impl Operations {
 }
 
 impl Opened {
+    /// Waits until what was noted is written down.
+    pub(super) async fn settle(&self) {
+        self.activity.flush().await;
+    }
+
     /// Writes down what an administrator did: in the log, and in the account's activity.
     pub(super) fn note(&self, account: Uuid, deed: &Deed<'_>) {
         deed.log(Some(account));

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What machines have in a role's place; a user with it could pass for one.
-const SERVICE_CLIENT_ROLE: &str = "service_client";
+pub(crate) const SERVICE_CLIENT_ROLE: &str = "service_client";
 
 /// A user as administrators see him: with his account, to which they are not bound.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -169,7 +169,7 @@ const KINDS = {
   refusal: ["refused", "bad"],
   system_session: ["system session", "plain"],
   provisioning: ["first visit", "plain"],
-  admin_action: ["administrator", "warn"],
+  admin_action: ["admin", "warn"],
 };
 
 /** An account's latest activity; `who`: of this user alone, as far as the first page has it. */
@@ -182,7 +182,7 @@ export function activity(id, signal, who) {
       { name: "When", header: true, cell: ({ at }) => moment(at) },
       { name: "What", cell: ({ kind }) => badge(...(KINDS[kind] ?? [words(kind)])) },
       !who && { name: "Who", cell: ({ user_id: user, client_id: client }) => (user ? userLink(user) : client ?? "–") },
-      { name: "Reason", cell: ({ kind, reason }) => (reason ? (kind === "refusal" ? words(reason) : reason) : "–") },
+      { name: "Reason", class: "long", cell: ({ kind, reason }) => (reason ? (kind === "refusal" ? words(reason) : reason) : "–") },
       {
         name: "Request", class: "wide",
         cell: ({ kind, request_id: request }) => request && (kind === "refusal" ? el("a", { href: `#/explain?request=${encodeURIComponent(request)}` }, "Explain", el("span", { class: "hidden" }, ` request ${request}`)) : el("code", {}, request)) || "–",

@@ -28,7 +28,7 @@ export function explain({ heading, titled, query, signal, remember }) {
       remember({ request: isRequest ? subject : "" });
       ask(isRequest ? { request_id: subject } : { token: subject }, true);
     },
-  }, field("Token or request id", text, "A token is judged as a request with it would be, and nothing is changed. A request id is in the problem document that its sender got. What is pasted here is sent to this server only, and kept nowhere."), go);
+  }, field("Token or request id", text, "A token is judged as in a request, and nothing is changed. A request id is in the problem document that was answered. Neither is kept."), go);
 
   /** `move`: the reader has just asked, so the focus goes to the answer. */
   async function ask(subject, move) {

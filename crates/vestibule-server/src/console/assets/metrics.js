@@ -82,7 +82,7 @@ function added(from, to, names) {
  * The value below which this share lies, straight within its bucket; beyond the last bound, that
  * bound. Null where there is nothing.
  */
-export function quantile(buckets, share) {
+function quantile(buckets, share) {
   const total = buckets.at(-1)?.[1] ?? 0;
   if (total <= 0) return null;
   const wanted = total * share;

@@ -1,5 +1,6 @@
 //! Accounts.
 
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Directory, Kind, Operation, Writing};
@@ -7,9 +8,9 @@ use crate::{
     clock::Timestamp,
     store::{
         Account, Change, Page, PageOf, Status, StoreError, beginning,
-        names::{check_id, check_name},
+        names::{check_account, check_name},
         oldest_first,
-        query::Query,
+        query::{Query, Value, listed},
     },
 };
 
@@ -31,6 +32,9 @@ impl From<AccountRow> for Account {
         }
     }
 }
+
+/// Values that one statement looks for.
+const AT_ONCE: usize = 500;
 
 pub(super) const OPERATIONS: &[&Operation] = &[&ACCOUNT, &ACCOUNT_OF_TENANT, &ACCOUNT_STATUS];
 
@@ -84,6 +88,50 @@ impl Directory {
         let query = Query::of(&ACCOUNT_OF_TENANT).bind(tenant_id);
         let row: Option<AccountRow> = self.fetch_optional(query).await?;
         Ok(row.map(Account::from))
+    }
+
+    /// The accounts that are these tenants, in no order; for the owner's login.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database fails.
+    pub async fn accounts_of_tenants(
+        &self,
+        tenants: impl IntoIterator<Item = String>,
+    ) -> Result<Vec<Account>, StoreError> {
+        self.accounts_with("authress_tenant_id", tenants).await
+    }
+
+    /// The accounts with these ids, in no order; for the owner's login.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database fails.
+    pub async fn accounts_with_ids(
+        &self,
+        ids: impl IntoIterator<Item = Uuid>,
+    ) -> Result<Vec<Account>, StoreError> {
+        self.accounts_with("id", ids).await
+    }
+
+    async fn accounts_with(
+        &self,
+        column: &'static str,
+        values: impl IntoIterator<Item = impl Into<Value>>,
+    ) -> Result<Vec<Account>, StoreError> {
+        let values: Vec<Value> = values.into_iter().map(Into::into).collect();
+        let mut accounts = Vec::new();
+        for part in values.chunks(AT_ONCE) {
+            let sql = format!(
+                "SELECT id, name, authress_tenant_id, status FROM accounts WHERE {column} IN ({})",
+                listed(1, part.len())
+            );
+            let query = part
+                .iter()
+                .cloned()
+                .fold(Query::new(AssertSqlSafe(sql)), Query::bind);
+            let rows: Vec<AccountRow> = self.fetch_all(query).await?;
+            accounts.extend(rows.into_iter().map(Account::from));
+        }
+        Ok(accounts)
     }
 
     /// All accounts, the oldest first.
@@ -160,25 +208,30 @@ impl Directory {
     /// # Errors
     /// [`StoreError::NotFound`]; others where the database fails.
     pub async fn suspend_account(&self, id: Uuid) -> Result<Account, StoreError> {
-        self.set_account_status(id, Status::Suspended).await
+        self.write(move |writing| {
+            Box::pin(async move {
+                let account = writing.set_account_status(id, Status::Suspended).await?;
+                writing.announce(Change::Account(id));
+                Ok(account)
+            })
+        })
+        .await
     }
 
-    /// Lets the account's callers in again.
+    /// Lets the account's callers in again; it is not to end any more, where it was.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; others where the database fails.
     pub async fn resume_account(&self, id: Uuid) -> Result<Account, StoreError> {
-        self.set_account_status(id, Status::Active).await
-    }
-
-    async fn set_account_status(&self, id: Uuid, status: Status) -> Result<Account, StoreError> {
-        let query = Query::new(
-            "UPDATE accounts SET status = $2 WHERE id = $1
-             RETURNING id, name, authress_tenant_id, status",
-        )
-        .bind(id)
-        .bind(status);
-        self.change_account(id, query).await
+        self.write(move |writing| {
+            Box::pin(async move {
+                writing.forget_ending_of(id).await?;
+                let account = writing.set_account_status(id, Status::Active).await?;
+                writing.announce(Change::Account(id));
+                Ok(account)
+            })
+        })
+        .await
     }
 
     async fn change_account(&self, id: Uuid, query: Query) -> Result<Account, StoreError> {
@@ -200,9 +253,9 @@ impl Writing {
         &mut self,
         name: &str,
         tenant_id: &str,
+        status: Status,
     ) -> Result<Account, StoreError> {
-        check_name(name)?;
-        check_id("a tenant id", tenant_id)?;
+        check_account(name, tenant_id)?;
         let id = self.new_id();
         let query = Query::new(
             "INSERT INTO accounts (id, name, authress_tenant_id, status, created_at)
@@ -211,7 +264,7 @@ impl Writing {
         .bind(id)
         .bind(name)
         .bind(tenant_id)
-        .bind(Status::Active)
+        .bind(status)
         .bind(self.now());
         self.execute(query)
             .await
@@ -221,13 +274,36 @@ impl Writing {
             id,
             name: name.to_owned(),
             authress_tenant_id: tenant_id.to_owned(),
-            status: Status::Active,
+            status,
         })
     }
 
-    /// Removes the account with all of its registrations.
+    /// The account with another status; who asks announces it.
+    pub(super) async fn set_account_status(
+        &mut self,
+        id: Uuid,
+        status: Status,
+    ) -> Result<Account, StoreError> {
+        let query = Query::new(
+            "UPDATE accounts SET status = $2 WHERE id = $1
+             RETURNING id, name, authress_tenant_id, status",
+        )
+        .bind(id)
+        .bind(status);
+        let row: Option<AccountRow> = self.fetch_optional(query).await?;
+        row.map(Account::from).ok_or_else(|| no_account(id))
+    }
+
+    /// Removes the account with all of its registrations, what the provider said of them, and what
+    /// was cut off of them.
     pub(crate) async fn delete_account(&mut self, id: Uuid) -> Result<(), StoreError> {
+        self.forget_cut_offs_of(id).await?;
+        self.forget_ending_of(id).await?;
         for sql in [
+            "DELETE FROM kept_facts WHERE kind = 'user'
+                 AND key IN (SELECT subject FROM users WHERE account_id = $1)",
+            "DELETE FROM kept_facts WHERE kind = 'client_keys'
+                 AND key IN (SELECT client_id FROM service_clients WHERE account_id = $1)",
             "DELETE FROM users WHERE account_id = $1",
             "DELETE FROM service_clients WHERE account_id = $1",
         ] {

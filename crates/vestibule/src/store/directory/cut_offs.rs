@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use uuid::Uuid;
 
-use super::{Directory, Kind, Operation};
+use super::{Directory, Kind, Operation, Writing};
 use crate::{
     clock::Timestamp,
     store::{Change, CutOff, CutOffTarget, StoreError, names::check_id, query::Query},
@@ -131,6 +131,39 @@ impl Directory {
         let query = Query::of(&FORGET_CUT_OFFS).bind(now).bind(issued_before);
         self.write(move |writing| Box::pin(async move { writing.execute(query).await }))
             .await
+    }
+}
+
+impl Writing {
+    /// Forgets what was cut off of an account and its users, whose ids nobody will have again. A
+    /// service client may be registered again, so that what was cut off of its keys stays.
+    pub(super) async fn forget_cut_offs_of(&mut self, account: Uuid) -> Result<(), StoreError> {
+        let rows: Vec<CutOffRow> = self
+            .fetch_all(Query::new(
+                "SELECT kind, key, issued_before, ends_at FROM cut_offs
+                 WHERE kind IN ('user', 'account')",
+            ))
+            .await?;
+        for row in rows {
+            let (kind, key) = (row.kind.clone(), row.key.clone());
+            let theirs = match row.into_cut_off().map(|cut_off| cut_off.target) {
+                Some(CutOffTarget::Account(id)) => id == account,
+                Some(CutOffTarget::User(id)) => {
+                    let query = Query::new(
+                        "SELECT created_at FROM users WHERE id = $1 AND account_id = $2",
+                    );
+                    let found: Option<(i64,)> =
+                        self.fetch_optional(query.bind(id).bind(account)).await?;
+                    found.is_some()
+                }
+                _ => false,
+            };
+            if theirs {
+                let query = Query::new("DELETE FROM cut_offs WHERE kind = $1 AND key = $2");
+                self.execute(query.bind(kind).bind(key)).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@ mod accounts;
 mod clients;
 mod cut_offs;
 mod ears;
+mod endings;
 mod facts;
+mod imports;
 mod migrations;
 mod moves;
 mod opening;
@@ -26,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::imports::{Difference, IMPORT_LIMIT, Imported, ImportedClient, ImportedUser};
 pub(crate) use self::migrations::KeptMigration;
 pub(crate) use self::moves::KeptMove;
 pub(crate) use self::pool::IDLE_LIMIT;

@@ -12,7 +12,7 @@ use crate::store::{
 };
 
 /// The role of a new user.
-const NEW_ROLE: &str = "member";
+pub(super) const NEW_ROLE: &str = "member";
 
 #[derive(sqlx::FromRow)]
 struct UserRow {

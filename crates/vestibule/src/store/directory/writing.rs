@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Directory, pool::OpenTransaction, watch::ANNOUNCE};
@@ -10,7 +11,7 @@ use crate::{
     clock::Timestamp,
     store::{
         Change, StoreError,
-        query::{Connection, FromDatabaseRow, Query},
+        query::{Connection, FromDatabaseRow, Query, Value, rows},
     },
 };
 
@@ -113,22 +114,48 @@ impl Writing {
     /// Announcements are written down last: on PostgreSQL whoever writes one down makes others
     /// wait until he has committed.
     async fn commit(mut self) -> Result<Vec<Change>, StoreError> {
-        for change in self.announced.clone() {
-            let (kind, key, provider) = match change {
-                Change::Account(id) => ("account", id.to_string(), None),
-                Change::User { provider, subject } => ("user", subject, Some(provider)),
-                Change::Client(client_id) => ("client", client_id, None),
-                Change::CutOff(cut_off) => ("cut_off", cut_off.to_line(), None),
-                Change::Everything => ("everything", String::new(), None),
-            };
-            let query = Query::of(&ANNOUNCE)
-                .bind(self.now())
-                .bind(kind)
-                .bind(key)
-                .bind(provider);
-            self.execute(query).await?;
+        let (now, announced) = (self.now(), self.announced.clone());
+        match announced.as_slice() {
+            [] => {}
+            // Many at once, so that others do not wait for each of them. Only an owner makes many.
+            many @ [_, _, ..] if self.directory.is_owner() => {
+                for part in many.chunks(ANNOUNCED_AT_ONCE) {
+                    let sql = format!(
+                        "INSERT INTO changes (at, kind, key, provider) VALUES {}",
+                        rows(part.len(), 4)
+                    );
+                    let query = part
+                        .iter()
+                        .flat_map(|change| line(now, change))
+                        .fold(Query::new(AssertSqlSafe(sql)), Query::bind);
+                    self.execute(query).await?;
+                }
+            }
+            few => {
+                for change in few {
+                    let query = line(now, change)
+                        .into_iter()
+                        .fold(Query::of(&ANNOUNCE), Query::bind);
+                    self.execute(query).await?;
+                }
+            }
         }
         self.transaction.commit().await?;
         Ok(self.announced)
     }
+}
+
+/// Rows of one statement that announces.
+const ANNOUNCED_AT_ONCE: usize = 1_000;
+
+/// A change as it is written down: when, its kind, its key, its provider.
+fn line(now: Timestamp, change: &Change) -> [Value; 4] {
+    let (kind, key, provider) = match change {
+        Change::Account(id) => ("account", id.to_string(), None),
+        Change::User { provider, subject } => ("user", subject.clone(), Some(provider.clone())),
+        Change::Client(client_id) => ("client", client_id.clone(), None),
+        Change::CutOff(cut_off) => ("cut_off", cut_off.to_line(), None),
+        Change::Everything => ("everything", String::new(), None),
+    };
+    [now.into(), kind.into(), key.into(), provider.into()]
 }

@@ -389,12 +389,19 @@ impl Clusters {
         for account in accounts {
             begin(&mut connection).await?;
             bind(&mut connection, &signer, *account, ROWS).await?;
-            let found: Option<(Uuid,)> = sqlx::query_as("SELECT account_id FROM vestibule_account")
-                .persistent(false)
-                .fetch_optional(&mut connection)
-                .await?;
+            let (bound, found): (Option<Uuid>, Option<Uuid>) = sqlx::query_as(
+                "SELECT vestibule.bound_account(), (SELECT account_id FROM vestibule_account)",
+            )
+            .persistent(false)
+            .fetch_one(&mut connection)
+            .await?;
             script(&mut connection, "ROLLBACK").await?;
-            if found != Some((*account,)) {
+            if bound != Some(*account) {
+                // The key is another: then nothing is seen of any account, and `binding_refused` says
+                // why. To end the account would be the wrong advice.
+                break;
+            }
+            if found != Some(*account) {
                 findings.push(without_space(Unit::Account(*account), ROWS));
             }
         }

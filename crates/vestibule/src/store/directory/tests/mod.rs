@@ -26,7 +26,7 @@ use crate::{
 
 pub(crate) async fn account(directory: &Directory, tenant: &'static str) -> Account {
     directory
-        .write(move |writing| Box::pin(writing.insert_account("Some name", tenant)))
+        .write(move |writing| Box::pin(writing.insert_account("Some name", tenant, Status::Active)))
         .await
         .unwrap()
 }
@@ -134,7 +134,7 @@ async fn accounts_have_one_tenant_each(database: Database) {
     assert_eq!(acme.id.get_version_num(), 7);
     assert_eq!(acme.status, Status::Active);
     let again = directory
-        .write(|writing| Box::pin(writing.insert_account("Other", "tenant_acme")))
+        .write(|writing| Box::pin(writing.insert_account("Other", "tenant_acme", Status::Active)))
         .await;
     assert!(
         matches!(&again, Err(StoreError::AlreadyExists(what)) if what.contains("tenant_acme")),
@@ -147,7 +147,7 @@ async fn accounts_have_one_tenant_each(database: Database) {
         ("B", ".."),
     ] {
         let refused = directory
-            .write(move |writing| Box::pin(writing.insert_account(name, tenant)))
+            .write(move |writing| Box::pin(writing.insert_account(name, tenant, Status::Active)))
             .await;
         assert!(
             matches!(refused, Err(StoreError::Invalid(_))),
@@ -665,7 +665,9 @@ async fn a_broken_off_write_leaves_nothing_behind(database: Database) {
     let failed = directory
         .write(|writing| {
             Box::pin(async move {
-                writing.insert_account("Acme", "tenant_acme").await?;
+                writing
+                    .insert_account("Acme", "tenant_acme", Status::Active)
+                    .await?;
                 Err::<(), _>(StoreError::NotFound("something".to_owned()))
             })
         })
@@ -674,7 +676,9 @@ async fn a_broken_off_write_leaves_nothing_behind(database: Database) {
     let panicked = directory
         .write::<(), _>(|writing| {
             Box::pin(async move {
-                writing.insert_account("Acme", "tenant_acme").await?;
+                writing
+                    .insert_account("Acme", "tenant_acme", Status::Active)
+                    .await?;
                 panic!("inside a transaction");
             })
         })
@@ -683,7 +687,9 @@ async fn a_broken_off_write_leaves_nothing_behind(database: Database) {
     let too_slow = directory
         .write_within(Duration::from_millis(50), |writing| {
             Box::pin(async move {
-                writing.insert_account("Acme", "tenant_acme").await?;
+                writing
+                    .insert_account("Acme", "tenant_acme", Status::Active)
+                    .await?;
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 Ok(())
             })

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Database, Directory, PostgresLogin, first, person};
 use crate::{
     clock::Timestamp,
-    store::{KeptFact, Kind, Operation, Profile, directory::OPERATIONS},
+    store::{KeptFact, Kind, Operation, Profile, Status, directory::OPERATIONS},
 };
 
 const USERS: u32 = 10_000;
@@ -237,7 +237,9 @@ async fn ask(directory: &Directory, number: u32) {
         let tenant = format!("tenant_of_{number}");
         move |writing| {
             Box::pin(async move {
-                let account = writing.insert_account("New", &tenant).await?;
+                let account = writing
+                    .insert_account("New", &tenant, Status::Active)
+                    .await?;
                 writing.place(account.id, Some("eu")).await?;
                 writing.delete_account(account.id).await
             })
