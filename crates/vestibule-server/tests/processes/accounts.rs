@@ -1,13 +1,18 @@
 //! An account's users and activity, and what other accounts see of them: nothing.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
+use sqlx::Connection as _;
 use vestibule_sandbox::User;
 
 use crate::{
+    database::lock,
     support::Running,
-    world::{World, eventually},
+    world::{Answer, World, eventually, open},
 };
 
 fn keys(value: &Value) -> BTreeSet<&str> {
@@ -221,4 +226,55 @@ async fn who_looks_right_after_signing_in_finds_himself() {
     let grace = world.user("user_grace");
     let page = world.get(&server, "/v1/activity", &grace).await;
     assert_eq!(items(&page.expect_ok().json()).len(), 1);
+}
+
+#[tokio::test]
+async fn activity_can_be_left_out() {
+    let world = World::new(&[("ACTIVITY_KEEP", "0")]).await;
+    let server = world.place.serve();
+    let ada = world.user("user_ada");
+    world.me(&server, &ada).await.expect_ok();
+    let page = world.get(&server, "/v1/activity", &ada).await;
+    assert_eq!(items(&page.expect_ok().json()).len(), 0);
+}
+
+/// The place where activity is kept is away: nobody waits for it, and what is lost is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_go_on_while_activity_cannot_be_written() {
+    let world = World::new(&[("DATABASE_TIMEOUT", "1")]).await;
+    let server = world.place.serve();
+    let ada = world.user("user_ada");
+    world.me(&server, &ada).await.expect_ok();
+    world.get(&server, "/v1/activity", &ada).await.expect_ok();
+    let file = format!("tenants/{}.db", world.acme);
+    let mut connection = open(&world.place.path().join(file)).await;
+    lock(&mut connection).await;
+    let sign_in = async |number: usize| {
+        let token = world.sandbox.user_token("user_ada").claim("jti", number);
+        let begun = Instant::now();
+        world.me(&server, &token.mint()).await.expect_ok();
+        begun.elapsed()
+    };
+    for number in 0..10 {
+        let took = sign_in(number).await;
+        assert!(took < Duration::from_millis(500), "{took:?}");
+    }
+    let lost = async || {
+        let metrics = world.http.get(format!("{}/metrics", server.admin));
+        let text = Answer::of(metrics).await.text;
+        let name = "vestibule_activity_dropped_total ";
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |count| count.parse::<usize>().unwrap())
+    };
+    eventually(
+        Duration::from_secs(10),
+        "what is lost is counted",
+        async || lost().await == 10,
+    )
+    .await;
+    connection.close().await.unwrap();
+    sign_in(10).await;
+    let page = world.get(&server, "/v1/activity", &ada).await.expect_ok();
+    assert_eq!(items(&page.json()).len(), 2, "{page:?}");
+    assert_eq!(lost().await, 10);
 }

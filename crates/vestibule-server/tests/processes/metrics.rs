@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vestibule::error::Reason;
+use vestibule_sandbox::{Tenant, User};
 
 use crate::{
     support::Running,
@@ -219,4 +220,40 @@ async fn nothing_else_is_there() {
     // And the public listener has no metrics.
     let public = Answer::of(world.http.get(format!("{}/metrics", server.public))).await;
     public.expect(404, "not_found");
+}
+
+/// However many accounts there are. `SERIES_ACCOUNTS` says how many; 10,000 take minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_make_no_series() {
+    let accounts = std::env::var("SERIES_ACCOUNTS").map_or(40, |count| count.parse().unwrap());
+    let world = World::new(&[]).await;
+    let server = world.place.serve();
+    let count = async || {
+        let found = series(&scrape(&world, &server).await);
+        found.values().map(Vec::len).sum::<usize>()
+    };
+    let visit = async |number: usize| {
+        let tenant = format!("tenant_{number}");
+        let user = format!("user_of_{number}");
+        world.sandbox.add_tenant(Tenant::new(&tenant));
+        world.sandbox.add_user(User::new(&user));
+        assert_eq!(
+            world
+                .place
+                .run(&["account", "create", "--name", &tenant, "--tenant", &tenant])
+                .code,
+            0
+        );
+        let token = world.sandbox.user_token(&user).tenant(&tenant).mint();
+        world.me(&server, &token).await.expect_ok();
+        world.get(&server, "/v1/activity", &token).await.expect_ok();
+    };
+    visit(0).await;
+    let first = count().await;
+    for number in 1..accounts {
+        visit(number).await;
+    }
+    let all = count().await;
+    assert_eq!(all, first, "of {accounts} accounts");
+    assert!(all <= 2_000, "{all}");
 }

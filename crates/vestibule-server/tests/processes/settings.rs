@@ -35,6 +35,7 @@ const WRONG: &[(&str, &str)] = &[
     ("TENANCY", "island"),
     ("DATABASE_POOL_SIZE", "0"),
     ("DATABASE_TIMEOUT", "soon"),
+    ("ACTIVITY_KEEP", "-1"),
     ("PRINCIPAL_MAX_STALE", "1"),
     ("TOKEN_CACHE_SIZE", "-1"),
     ("TOKEN_CACHE_TTL", "5m"),
@@ -258,7 +259,13 @@ async fn secrets_may_come_from_files() {
 fn a_command_needs_only_what_it_uses() {
     let mut place = Place::new();
     for (name, value) in WRONG {
-        let used = ["DATABASE", "TENAN", "PRINCIPAL", "VESTIBULE_LOG"];
+        let used = [
+            "ACTIVITY",
+            "DATABASE",
+            "TENAN",
+            "PRINCIPAL",
+            "VESTIBULE_LOG",
+        ];
         if !used.iter().any(|used| name.starts_with(used)) {
             place.set(name, value);
         }

@@ -44,6 +44,8 @@ pub struct DatabaseSettings {
     /// `PRINCIPAL_MAX_STALE`: how long remembered callers are believed while nobody can tell
     /// whether they changed.
     pub max_stale: Duration,
+    /// `ACTIVITY_KEEP`: entries of activity that an account keeps; none are written where it is 0.
+    pub activity_keep: u32,
 }
 
 /// Where the directory and the accounts' data lie.
@@ -73,6 +75,10 @@ const TIMEOUT: u32 = 5;
 /// Longer: a suspension may go unnoticed for longer; shorter: a database that is away for a moment
 /// stops callers who do not need it.
 const MAX_STALE: u32 = 60;
+/// A few months of an account with a hundred people.
+const ACTIVITY_KEEP: u32 = 10_000;
+/// More belong into a system of their own.
+const MOST_ACTIVITY: u32 = 10_000_000;
 /// Below it, an ordinary pause between two looks would count as an outage.
 const LEAST_STALE: Duration = Duration::from_secs(2);
 
@@ -109,12 +115,14 @@ impl DatabaseSettings {
         let pool_size = reader.count("DATABASE_POOL_SIZE", POOL_SIZE, least, 1_000);
         let timeout = reader.seconds("DATABASE_TIMEOUT", TIMEOUT, Duration::from_millis(100));
         let max_stale = reader.seconds("PRINCIPAL_MAX_STALE", MAX_STALE, LEAST_STALE);
+        let activity_keep = reader.count("ACTIVITY_KEEP", ACTIVITY_KEEP, 0, MOST_ACTIVITY);
         Some(Self {
             location: location?,
             tenancy: tenancy?,
             pool_size: pool_size?,
             timeout: timeout?,
             max_stale: max_stale?,
+            activity_keep: activity_keep?,
         })
     }
 

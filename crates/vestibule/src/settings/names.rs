@@ -126,6 +126,11 @@ pub const SETTINGS: &[Setting] = &[
         "longest wait for a connection or a statement, in seconds",
     ),
     open(
+        "ACTIVITY_KEEP",
+        "10000",
+        "entries of activity that each account keeps, the newest; 0: none are written",
+    ),
+    open(
         "PRINCIPAL_MAX_STALE",
         "60",
         "how long remembered callers are believed while changes cannot be read, in seconds",

@@ -30,8 +30,6 @@ const QUEUE: usize = 8_192;
 const GATHER: Duration = Duration::from_millis(100);
 /// Accounts written to at the same time. Those that wait for their turn hold no connection.
 const PARALLEL: usize = 64;
-/// Entries that an account keeps.
-const KEEP: i64 = 10_000;
 /// Entries that may come before the oldest are removed again.
 const PRUNE_AFTER: usize = 500;
 
@@ -205,6 +203,9 @@ impl ActivityLog {
 
     /// Takes an event. Never waits; an event that finds the queue full is dropped and counted.
     pub fn record(&self, event: ActivityEvent) {
+        if self.spaces.activity_keep() == 0 {
+            return;
+        }
         let entry = Entry::new(&self.spaces, event);
         if self.queue.try_send(Message::Entry(entry)).is_err() {
             dropped(1);
@@ -408,7 +409,8 @@ async fn write(
         entry.insert(lease.connection()?).await?;
     }
     if prune {
-        remove_oldest(lease.connection()?, KEEP).await?;
+        let keep = i64::from(spaces.activity_keep());
+        remove_oldest(lease.connection()?, keep).await?;
     }
     lease.commit().await
 }

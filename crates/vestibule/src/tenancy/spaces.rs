@@ -47,6 +47,7 @@ struct Inner {
     clock: SharedClock,
     ids: Ids,
     timeout: Duration,
+    activity_keep: u32,
     size: usize,
     budget: Budget,
     turns: Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>,
@@ -116,6 +117,7 @@ impl TenantSpaces {
                 ids: Ids::new(Arc::clone(&clock)),
                 clock,
                 timeout: settings.timeout,
+                activity_keep: settings.activity_keep,
                 size,
                 budget: Budget::new(size),
                 turns: Mutex::default(),
@@ -172,6 +174,11 @@ impl TenantSpaces {
 
     pub(super) fn runtime(&self) -> &Handle {
         &self.inner.runtime
+    }
+
+    /// How many entries of activity an account keeps; 0: none are written.
+    pub(super) fn activity_keep(&self) -> u32 {
+        self.inner.activity_keep
     }
 
     pub(super) fn timeout(&self) -> Duration {

@@ -71,6 +71,7 @@ impl Database {
                 pool_size: 4,
                 timeout: Duration::from_secs(5),
                 max_stale: Duration::from_secs(60),
+                activity_keep: 10_000,
             },
         }
     }
