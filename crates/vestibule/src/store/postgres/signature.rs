@@ -214,7 +214,7 @@ mod tests {
         let hash = Sha256::new()
             .chain_update(outer)
             .chain_update(hash.finalize());
-        assert_eq!(hash.finalize().to_vec(), signer.sign("some message"));
+        assert_eq!(hash.finalize().to_vec(), signer.sign(&["some message"]));
     }
 
     #[test]
