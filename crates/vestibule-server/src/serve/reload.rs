@@ -26,6 +26,9 @@ use crate::{
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a file that changed must stay as it is before it is read.
+const REST: Duration = Duration::from_millis(100);
+
 type Read = Box<dyn Fn() -> Result<ServeSettings, SettingsError> + Send + Sync>;
 type Build =
     Box<dyn Fn(Settings) -> BoxFuture<'static, Result<Vestibule, StartError>> + Send + Sync>;
@@ -86,7 +89,7 @@ impl Reload {
                 Some(()) = self.hangup.recv() => seen = self.look(),
                 _ = look.tick() => {
                     let now = self.look();
-                    if now == seen {
+                    if now == seen || !self.is_at_rest(now).await {
                         continue;
                     }
                     seen = now;
@@ -135,6 +138,12 @@ impl Reload {
         // What it holds of the library goes with its last request; what administrators did is not
         // to be waited for.
         tokio::spawn(async move { old.close_operations().await });
+    }
+
+    /// Whether the file is still as it was a moment ago: who writes it may be in the middle.
+    async fn is_at_rest(&self, before: Option<(SystemTime, u64)>) -> bool {
+        tokio::time::sleep(REST).await;
+        self.look() == before
     }
 
     /// When the file changed last, and how long it is; none where there is none.

@@ -212,7 +212,7 @@ async fn activity_belongs_to_the_callers_own_account() {
     assert_eq!(theirs[1]["reason"], Value::Null);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn who_looks_right_after_signing_in_finds_himself() {
     let world = World::new(&[]).await;
     let server = world.place.serve();
@@ -228,7 +228,7 @@ async fn who_looks_right_after_signing_in_finds_himself() {
     assert_eq!(items(&page.expect_ok().json()).len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn activity_can_be_left_out() {
     let world = World::new(&[("ACTIVITY_KEEP", "0")]).await;
     let server = world.place.serve();

@@ -1,6 +1,9 @@
 //! What administrators do by the admin API, and by the command line through it.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead as _, BufReader},
+    time::Duration,
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -61,7 +64,7 @@ fn serve(world: &World) -> Running {
         .serve_with(&["--config", file.to_str().unwrap()])
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_token_there_is_no_admin_api() {
     let world = World::new(&[]).await;
     let server = world.place.serve();
@@ -72,7 +75,7 @@ async fn without_a_token_there_is_no_admin_api() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_is_an_administrator() {
     let world = world().await;
     let server = serve(&world);
@@ -124,7 +127,7 @@ async fn nobody_else_is_an_administrator() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn scopes_decide() {
     let world = world().await;
     let server = serve(&world);
@@ -168,7 +171,7 @@ async fn scopes_decide() {
 }
 
 /// Everything once; what was done shows at once for callers, and in the activity.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_administrator_does() {
     let world = world().await;
     let server = serve(&world);
@@ -302,7 +305,7 @@ async fn what_an_administrator_does() {
     wrong.expect(400, "invalid_request");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_used_is_said() {
     let world = world().await;
     let server = serve(&world);
@@ -350,7 +353,7 @@ async fn what_cannot_be_used_is_said() {
     admin.post("clients", robot).await.expect(409, "conflict");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_works_through_a_server() {
     let world = world().await;
     let server = serve(&world);
@@ -414,7 +417,7 @@ async fn the_command_line_works_through_a_server() {
     assert!(!format!("{public:?}{nobody:?}{clear:?}").contains(TOKEN));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_request_is_explained_by_its_id() {
     let world = world().await;
     let server = serve(&world);
@@ -480,7 +483,7 @@ async fn a_refused_request_is_explained_by_its_id() {
     assert_eq!(said["code"], "not_found");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_console_is_signed_in_to() {
     let world = world().await;
     let server = serve(&world);
@@ -531,4 +534,38 @@ async fn the_console_is_signed_in_to() {
     let end = Answer::of(end.header("x-vestibule-csrf", &csrf)).await;
     assert_eq!(end.status, 204);
     assert_eq!(Answer::of(ask(&both)).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_shown_as_they_happen() {
+    let world = world().await;
+    let server = serve(&world);
+    world
+        .me(&server, "before")
+        .await
+        .expect(401, "invalid_token");
+    let explain = ["--server", &server.admin, "token", "explain", "--live"];
+    let mut shown = world.place.spawn(&explain);
+    let lines = BufReader::new(shown.stdout.take().unwrap()).lines();
+    let ada = world.user("user_ada");
+    world.me(&server, &ada).await.expect_ok();
+    let mut last = String::new();
+    let refused = async {
+        for number in 0.. {
+            let answer = world.me(&server, &format!("a.b.{number}")).await;
+            last = answer.json()["request_id"].as_str().unwrap().to_owned();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let first = tokio::task::spawn_blocking(move || lines.map_while(Result::ok).next());
+    let line = tokio::select! {
+        line = first => line.unwrap().unwrap(),
+        () = refused => unreachable!(),
+    };
+    shown.kill().unwrap();
+    shown.wait().unwrap();
+    // Only those that came after it had begun to look, and no token.
+    assert!(line.contains("401 bad_base64 GET /v1/me"), "{line}");
+    assert!(!line.contains("a.b."), "{line}");
+    assert!(!last.is_empty());
 }

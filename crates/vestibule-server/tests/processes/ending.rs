@@ -173,7 +173,7 @@ async fn nothing_of_it_stays_in_databases() {
     nothing_of_it_stays_on_a_server("database").await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_end_that_was_planned_can_be_undone() {
     let world = World::new(&[]).await;
     let server = world.place.serve();
