@@ -78,6 +78,10 @@ PAGES = {
         before={"Settings": (POSTGRES,)},
         filled={"sudo install": "install", "/usr/local/bin/": "local-bin/"},
     ),
+    "docs/import.md": Page(("sandbox",)),
+    "docs/install.md": Page(
+        filled={"sudo install -m 755": "install -m 755", "/usr/local/bin/": "local-bin/"},
+    ),
     "docs/backup.md": Page(
         ("sandbox", "postgres"),
         before={
@@ -103,6 +107,7 @@ PAGES = {
 ELSEWHERE = {
     ("README.md", "$ cargo run --release"): ("scripts/quickstart-test", '"cargo", "run", "--release"'),
     ("docs/quickstart.md", "$ cargo run --release"): ("scripts/quickstart-test", '"cargo", "run", "--release"'),
+    ("docs/install.md", "$ scripts/deb target/release"): ("tests/packaging/debian.py", 'self.root / "scripts" / "deb"'),
     ("docs/caddy-node.md", "*"): ("tests/doors/pages.py", "caddy-node.md"),
     ("docs/fastapi.md", "$ pip install -r requirements.txt"): ("tests/doors/workflow.py", '"uvicorn", "app:app", "--port"'),
 }
@@ -114,6 +119,12 @@ NOT_HERE = {
         "scripts/test is what runs this; the others take minutes, and each fails by itself",
     ("docs/performance.md", "$ scripts/bench                    # about five minutes, once everything is built"):
         "minutes on a machine of its own",
+    ("docs/install.md", "$ cargo install --locked --path crates/vestibule-server"):
+        "a build of minutes; its manifest is looked at by tests/packaging/run",
+    ("docs/install.md", "$ LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=0 cargo install --locked vestibule-server"):
+        "nothing is published yet; what would be is packaged by tests/packaging/run",
+    ("docs/install.md", "$ sudo apt install ./target/packages/vestibule_0.1.0_amd64.deb"):
+        "it changes the machine; tests/packaging/run installs, tries and purges the package below a directory",
     ("deploy/README.md", "$ sudo deploy/compose/secrets.sh < access-key       # makes the others; what is there stays"):
         "a container engine; its scripts are run by tests/packaging/run",
     ("deploy/README.md", "$ kubectl create secret generic vestibule --from-file=access-key --from-file=database-url --from-file=binding-key"):

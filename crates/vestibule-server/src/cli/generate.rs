@@ -3,7 +3,7 @@
 //! For those who make packages; it is in no help text, so that neither are the pages and completions
 //! of these commands.
 
-use std::{fs, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
 use clap::{CommandFactory as _, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -11,6 +11,7 @@ use clap_mangen::{
     Man,
     roff::{Inline, Roff, bold, roman},
 };
+use jiff::Timestamp;
 use serde_json::json;
 use vestibule::settings::{SETTINGS, Setting, TABLES};
 
@@ -120,6 +121,7 @@ fn gather(command: &clap::Command, parent: Option<&str>, pages: &mut Vec<Page>) 
 /// A page: what is known of the command, and what holds for all of them.
 fn text(command: &clap::Command, parent: Option<&str>) -> String {
     let man = Man::new(command.clone())
+        .date(date())
         .source(format!("vestibule {VERSION}"))
         .manual("Vestibule");
     let mut page = Vec::new();
@@ -150,6 +152,15 @@ fn text(command: &clap::Command, parent: Option<&str>) -> String {
     }
     drop(rest.to_writer(&mut page));
     String::from_utf8_lossy(&page).into_owned()
+}
+
+/// The day of SOURCE_DATE_EPOCH: the same sources give the same pages. Without it none, as a blank,
+/// since an empty field would be lost.
+fn date() -> String {
+    env::var("SOURCE_DATE_EPOCH")
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds.parse().ok()?).ok())
+        .map_or_else(|| " ".to_owned(), |at| at.strftime("%Y-%m-%d").to_string())
 }
 
 fn settings(page: &mut Roff) {

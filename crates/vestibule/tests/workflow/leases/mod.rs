@@ -227,7 +227,9 @@ async fn it_ends_when_the_application_stops() {
 /// Behind a proxy a connection lasts as long as the token that the assertion was made for.
 #[tokio::test]
 async fn an_assertion_is_no_reason_to_end_sooner() {
-    let setup = after(|_| {}).with("VESTIBULE_ACCEPT_ASSERTIONS", "orders");
+    // Whoever asked for her would ask Authress.
+    let setup = after(|_| {}).with("USER_CACHE_TTL", "0");
+    let setup = setup.with("VESTIBULE_ACCEPT_ASSERTIONS", "orders");
     let served = Served::start(setup).await;
     let token = served.app.sandbox.user_token("user_ada").mint();
     let assertion = crate::assertions::signed(&served.app, &token).await;
@@ -242,6 +244,7 @@ async fn an_assertion_is_no_reason_to_end_sooner() {
     told.is_open().await;
     // A change is no occasion to ask Authress.
     served.app.sandbox.remove_user("user_ada").unwrap();
+    let calls = served.app.sandbox.all_calls();
     let account = served.app.acme.id;
     for name in ["Another", "A third", "A fourth"] {
         let renamed = served.app.directory.rename_account(account, name);
@@ -250,6 +253,7 @@ async fn an_assertion_is_no_reason_to_end_sooner() {
             told.is_open().await;
         }
     }
+    assert_eq!(served.app.sandbox.all_calls(), calls);
     let id = served.app.row("user_ada").await.unwrap().id;
     served.app.directory.suspend_user(id).await.unwrap();
     assert_eq!(told.end().await, "data: user_suspended\n\n");
