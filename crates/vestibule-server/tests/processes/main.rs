@@ -22,6 +22,7 @@
 //! | `accounts` | `/v1/users` and `/v1/activity`, and what another account sees of them |
 //! | `reload` | new settings while the server serves, and servers that are replaced |
 //! | `ending` | an account's end |
+//! | `import` | accounts, users and service clients out of a file, killed at any moment |
 //! | `explain` | every refusal code, and what is said of a request that met it |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
@@ -55,6 +56,7 @@ mod ending;
 mod explain;
 mod first_visit;
 mod grpc;
+mod import;
 mod kept;
 mod life;
 mod logs;

@@ -210,6 +210,7 @@ impl<'c> PostgresConnection<'c> {
 pub(crate) struct Query {
     text: Text,
     values: Vec<Value>,
+    once: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -230,6 +231,16 @@ impl Query {
         Self {
             text: Text::Sql(sql.into_sql_str()),
             values: Vec::new(),
+            once: false,
+        }
+    }
+
+    /// A statement that is planned anew each time: one with many values, whose plan would be kept from
+    /// when the table was small.
+    pub(crate) fn once(sql: String) -> Self {
+        Self {
+            once: true,
+            ..Self::new(AssertSqlSafe(sql))
         }
     }
 
@@ -238,6 +249,7 @@ impl Query {
         Self {
             text: Text::Operation(operation),
             values: Vec::with_capacity(operation.takes.len()),
+            once: false,
         }
     }
 
@@ -259,7 +271,7 @@ impl Query {
         Self {
             // What was safe before is made longer by texts of ours.
             text: Text::Sql(AssertSqlSafe(sql).into_sql_str()),
-            values: self.values,
+            ..self
         }
     }
 
@@ -274,7 +286,7 @@ impl Query {
             Connection::Postgres(on) => {
                 let call = self.for_postgres(&on)?;
                 let query = sqlx::query_with(call.sql, call.arguments);
-                let query = query.persistent(on.keeps_statements);
+                let query = query.persistent(call.is_kept);
                 if !call.counts {
                     let done = query.execute(on.connection).await?;
                     return Ok(done.rows_affected());
@@ -299,7 +311,7 @@ impl Query {
             Connection::Postgres(on) => {
                 let call = self.for_postgres(&on)?;
                 sqlx::query_with(call.sql, call.arguments)
-                    .persistent(on.keeps_statements)
+                    .persistent(call.is_kept)
                     .fetch_all(on.connection)
                     .await
                     .map(Rows::Postgres)
@@ -320,7 +332,7 @@ impl Query {
             Connection::Postgres(on) => {
                 let call = self.for_postgres(&on)?;
                 let query = sqlx::query_with(call.sql, call.arguments);
-                let query = query.persistent(on.keeps_statements);
+                let query = query.persistent(call.is_kept);
                 let results = on.connection.fetch_many(query);
                 first_of(results).await.map(Rows::Postgres)
             }
@@ -351,6 +363,7 @@ impl Query {
     }
 
     fn for_postgres(self, on: &PostgresConnection<'_>) -> Result<PostgresCall, sqlx::Error> {
+        let is_kept = on.keeps_statements && !self.once;
         let mut values = self.values;
         let (sql, counts) = match (self.text, on.signer) {
             (Text::Sql(sql), _) => (sql, false),
@@ -368,6 +381,7 @@ impl Query {
             sql,
             arguments,
             counts,
+            is_kept,
         })
     }
 }
@@ -378,6 +392,8 @@ struct PostgresCall {
     arguments: PgArguments,
     /// Its only row says how many rows were touched.
     counts: bool,
+    /// The statement is prepared once and kept.
+    is_kept: bool,
 }
 
 async fn first_of<Done, Row>(

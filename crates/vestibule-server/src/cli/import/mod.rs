@@ -18,7 +18,7 @@ mod records;
 mod report;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs::File,
     io::{self, BufReader},
     path::PathBuf,
@@ -163,6 +163,7 @@ pub(crate) async fn run(global: &Global, arguments: &ImportArgs) -> Result<Answe
             .map(|provider| provider.access_key.client_id()),
         clusters: Clusters::of(&settings.database),
         lookups: LookUps::new(settings.provider.clone(), &arguments.allowed),
+        cleared: HashSet::new(),
         accounts: Accounts::default(),
         report: Report::default(),
         deeds: Deeds::default(),
@@ -206,6 +207,8 @@ struct Import<'i> {
     own_client: Option<&'i str>,
     clusters: Clusters,
     lookups: LookUps<'i>,
+    /// Service clients that may be let in: whoever changes the file meanwhile adds none.
+    cleared: HashSet<String>,
     accounts: Accounts,
     report: Report,
     deeds: Deeds,
@@ -292,15 +295,15 @@ impl<'i> Import<'i> {
         let mut records = self.records()?;
         while let Some((line, read)) = records.next()? {
             match read {
+                Err(Wrong::Rest(_)) => {
+                    self.report.problem(line, CHANGED);
+                    break;
+                }
                 _ if self.report.is_wrong(line) => {}
                 Ok(Record::User(owner, user)) => users.push((line, owner, user)),
                 Ok(Record::Client(owner, client)) => clients.push((line, owner, client)),
                 Ok(Record::Account(_) | Record::Row) => {}
                 Err(Wrong::Line(_)) => self.report.problem(line, CHANGED),
-                Err(Wrong::Rest(_)) => {
-                    self.report.problem(line, CHANGED);
-                    break;
-                }
             }
             if users.len() == IMPORT_LIMIT {
                 self.users(step, std::mem::take(&mut users)).await?;
@@ -338,7 +341,16 @@ impl<'i> Import<'i> {
         Ok(())
     }
 
-    async fn clients(&mut self, step: Step, clients: Vec<ClientLine>) -> Result<(), Failure> {
+    async fn clients(&mut self, step: Step, mut clients: Vec<ClientLine>) -> Result<(), Failure> {
+        if step == Step::Write {
+            clients.retain(|(line, _, client)| {
+                let cleared = self.cleared.contains(&client.client_id);
+                if !cleared {
+                    self.report.problem(*line, CHANGED);
+                }
+                cleared
+            });
+        }
         let clients = self.placed(clients).await?;
         let (lines, clients): (Vec<_>, Vec<_>) = clients
             .into_iter()
@@ -353,10 +365,13 @@ impl<'i> Import<'i> {
         }
         let outcomes = directory.preview_clients(&clients, update).await?;
         for ((line, _), ((_, client), outcome)) in lines.iter().zip(clients.iter().zip(&outcomes)) {
-            if *outcome == Imported::Created
-                && let Err(problem) = self.lookups.look_at(&client.client_id).await
-            {
-                self.report.problem(*line, &problem);
+            let verdict = match outcome {
+                Imported::Created => self.lookups.look_at(&client.client_id).await,
+                _ => Ok(()),
+            };
+            match verdict {
+                Ok(()) => drop(self.cleared.insert(client.client_id.clone())),
+                Err(problem) => self.report.problem(*line, &problem),
             }
         }
         self.count(step, Kind::Clients, lines, &outcomes);

@@ -289,11 +289,14 @@ fn not_json(error: &serde_json::Error) -> String {
 fn heading(kind: Kind, line: &str) -> Read<Vec<String>> {
     let columns = fields(line)?;
     let known = kind.columns();
-    let unknown = columns.iter().find(|name| !known.contains(&name.as_str()));
-    if let Some(name) = unknown {
+    // Without a heading this is the first record, and its texts may be anything.
+    let unknown = columns
+        .iter()
+        .position(|name| !known.contains(&name.as_str()));
+    if let Some(at) = unknown {
         return Err(format!(
-            "there is no column `{}`: the first line names columns, separated by commas, out of {}",
-            shown(name),
+            "column {} is none of {}: the first line names the columns, separated by commas",
+            at + 1,
             known.join(", ")
         ));
     }
@@ -337,11 +340,13 @@ fn fields(line: &str) -> Read<Vec<String>> {
         return Err(format!("has a control character at byte {}", at + 1));
     }
     check_quotes(line)?;
+    // The reader takes a byte order mark away from where it begins: one of ours, and none of the line's.
+    let marked = format!("\u{feff}{line}");
     let mut record = csv::StringRecord::new();
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
-        .buffer_capacity(line.len())
-        .from_reader(line.as_bytes());
+        .buffer_capacity(marked.len())
+        .from_reader(marked.as_bytes());
     match reader.read_record(&mut record) {
         Ok(true) => Ok(record.iter().map(str::to_owned).collect()),
         Ok(false) => Err("has no fields".to_owned()),
@@ -472,4 +477,105 @@ fn required(name: &str, text: Option<String>) -> Read<String> {
 /// An empty text says as little as none.
 fn said(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(bytes: &[u8]) -> Line<'_> {
+        Line {
+            number: 1,
+            bytes,
+            cut: false,
+        }
+    }
+
+    #[test]
+    fn fields_of_a_line() {
+        let read = |line: &str| fields(line).map(|it| it.join("|"));
+        for (line, expected) in [
+            ("a,b", "a|b"),
+            (",", "|"),
+            ("\"\"", ""),
+            ("\"a,b\",c", "a,b|c"),
+            ("\"a \"\"b\"\"\",c", "a \"b\"|c"),
+            (" a , b ", " a | b "),
+            ("a;b", "a;b"),
+            ("é,名", "é|名"),
+        ] {
+            assert_eq!(read(line).as_deref(), Ok(expected), "{line}");
+        }
+        for line in [
+            "\"a", "a\"", "a\"b\"", "\"a\"b", "\"a\" ,b", "\"a\"\"", "a\rb", "a\0", "a\tb",
+        ] {
+            assert!(read(line).is_err(), "{line:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_as_csv_is_read_back(
+            given in prop::collection::vec("[^\\p{Cc}]{0,12}", 1..6)
+        ) {
+            let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
+            writer.write_record(&given).unwrap();
+            let written = String::from_utf8(writer.into_inner().unwrap()).unwrap();
+            prop_assert_eq!(fields(written.trim_end_matches('\n')), Ok(given));
+        }
+
+        #[test]
+        fn any_line_is_read_or_refused(
+            lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..4),
+            heading in any::<bool>(),
+        ) {
+            for form in [Form::Jsonl, Form::Csv(Kind::Users), Form::Csv(Kind::Clients)] {
+                let mut reader = Reader::new(form);
+                if heading && form != Form::Jsonl {
+                    prop_assert_eq!(reader.read(&line(b"tenant,name")), Ok(None));
+                }
+                for bytes in &lines {
+                    let read = reader.read(&line(bytes));
+                    prop_assert!(!matches!(read, Ok(Some(_))), "{read:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_export_names_its_account_first() {
+        let mut reader = Reader::new(Form::Jsonl);
+        let mut read = |text: &str| reader.read(&line(text.as_bytes()));
+        let user = r#"{"kind":"user","value":{"id":"u","authress_user_id":"a"}}"#;
+        assert!(matches!(read(user), Err(Wrong::Line(_))));
+        let account = |id: &str, tenant: &str| {
+            format!(
+                r#"{{"kind":"account","value":{{"id":"{id}","name":"A","authress_tenant_id":"{tenant}","status":"active"}}}}"#
+            )
+        };
+        let client = |account: &str| {
+            format!(
+                r#"{{"kind":"service_client","value":{{"client_id":"sc_1","name":"A","account_id":"{account}"}}}}"#
+            )
+        };
+        for (id, tenant) in [("1", "t1"), ("2", "t2")] {
+            assert!(matches!(
+                read(&account(id, tenant)),
+                Ok(Some(Record::Account(_)))
+            ));
+            let owner = Owner {
+                tenant: Some(tenant.to_owned()),
+                account_id: None,
+            };
+            assert!(matches!(read(user), Ok(Some(Record::User(of, _))) if of == owner));
+            let read = read(&client(id));
+            assert!(matches!(read, Ok(Some(Record::Client(of, _))) if of == owner));
+        }
+        assert!(matches!(read(&client("1")), Err(Wrong::Line(_))));
+        // Both forms in one.
+        let both = r#"{"kind":"user","tenant":"t2","value":{"authress_user_id":"a"}}"#;
+        assert!(matches!(read(both), Err(Wrong::Line(_))));
+    }
 }

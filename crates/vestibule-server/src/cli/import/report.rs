@@ -180,12 +180,12 @@ fn differs(differences: &[Difference]) -> String {
     let differences: Vec<_> = differences
         .iter()
         .map(|Difference { what, here, wanted }| {
-            format!("its {what} is {}, not {}", value(here), value(wanted))
+            format!("{what} {}, not {}", value(here), value(wanted))
         })
         .collect();
     format!(
-        "is here already, but {}; --update gives it the file's",
-        differences.join(", ")
+        "is here already with {}; --update gives it the file's",
+        differences.join(", and ")
     )
 }
 

@@ -1,6 +1,5 @@
 //! Accounts.
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Directory, Kind, Operation, Writing};
@@ -124,10 +123,7 @@ impl Directory {
                 "SELECT id, name, authress_tenant_id, status FROM accounts WHERE {column} IN ({})",
                 listed(1, part.len())
             );
-            let query = part
-                .iter()
-                .cloned()
-                .fold(Query::new(AssertSqlSafe(sql)), Query::bind);
+            let query = part.iter().cloned().fold(Query::once(sql), Query::bind);
             let rows: Vec<AccountRow> = self.fetch_all(query).await?;
             accounts.extend(rows.into_iter().map(Account::from));
         }

@@ -9,7 +9,6 @@ mod users;
 
 use std::{collections::HashSet, time::Duration};
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Directory, Writing};
@@ -152,9 +151,7 @@ impl Writing {
             "SELECT id FROM accounts WHERE id IN ({})",
             listed(1, wanted.len())
         );
-        let query = wanted
-            .into_iter()
-            .fold(Query::new(AssertSqlSafe(sql)), Query::bind);
+        let query = wanted.into_iter().fold(Query::once(sql), Query::bind);
         let rows: Vec<(Uuid,)> = self.fetch_all(query).await?;
         Ok(rows.into_iter().map(|(id,)| id).collect())
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Directory, pool::OpenTransaction, watch::ANNOUNCE};
@@ -127,7 +126,7 @@ impl Writing {
                     let query = part
                         .iter()
                         .flat_map(|change| line(now, change))
-                        .fold(Query::new(AssertSqlSafe(sql)), Query::bind);
+                        .fold(Query::once(sql), Query::bind);
                     self.execute(query).await?;
                 }
             }

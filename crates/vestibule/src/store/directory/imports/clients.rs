@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
@@ -138,7 +137,7 @@ fn what_is_here<'a>(ids: impl ExactSizeIterator<Item = &'a str>) -> Query {
          WHERE client_id IN ({})",
         listed(1, ids.len())
     );
-    ids.fold(Query::new(AssertSqlSafe(sql)), Query::bind)
+    ids.fold(Query::once(sql), Query::bind)
 }
 
 fn by_id(rows: Vec<Here>) -> HashMap<String, Here> {
@@ -234,9 +233,9 @@ impl Writing {
             rows(new.len(), COLUMNS)
         );
         let now = self.now();
-        let query = new.into_iter().fold(
-            Query::new(AssertSqlSafe(sql)),
-            |query, (id, account, client)| {
+        let query = new
+            .into_iter()
+            .fold(Query::once(sql), |query, (id, account, client)| {
                 query
                     .bind(id)
                     .bind(account)
@@ -245,8 +244,7 @@ impl Writing {
                     .bind(client.scopes.as_deref().unwrap_or_default().join(" "))
                     .bind(client.status.unwrap_or_default())
                     .bind(now)
-            },
-        );
+            });
         let made: Vec<(String,)> = self.fetch_all(query).await?;
         Ok(made.into_iter().map(|(id,)| id).collect())
     }

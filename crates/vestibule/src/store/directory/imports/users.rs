@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
@@ -141,7 +140,7 @@ fn who_is_here<'a>(provider: &str, subjects: impl ExactSizeIterator<Item = &'a s
          WHERE provider = $1 AND subject IN ({})",
         listed(2, subjects.len())
     );
-    subjects.fold(Query::new(AssertSqlSafe(sql)).bind(provider), Query::bind)
+    subjects.fold(Query::once(sql).bind(provider), Query::bind)
 }
 
 fn by_subject(rows: Vec<Here>) -> HashMap<String, Here> {
@@ -242,9 +241,9 @@ impl Writing {
             rows(new.len(), COLUMNS)
         );
         let now = self.now();
-        let query = new.into_iter().fold(
-            Query::new(AssertSqlSafe(sql)),
-            |query, (id, account, user)| {
+        let query = new
+            .into_iter()
+            .fold(Query::once(sql), |query, (id, account, user)| {
                 query
                     .bind(id)
                     .bind(account)
@@ -256,8 +255,7 @@ impl Writing {
                     .bind(user.role.as_deref().unwrap_or(NEW_ROLE))
                     .bind(user.status.unwrap_or_default())
                     .bind(now)
-            },
-        );
+            });
         let made: Vec<(String,)> = self.fetch_all(query).await?;
         Ok(made.into_iter().map(|(subject,)| subject).collect())
     }

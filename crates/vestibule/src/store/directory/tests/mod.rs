@@ -2,6 +2,7 @@
 
 mod cut_offs;
 mod database;
+mod imports;
 mod plans;
 mod sqlite_alone;
 
@@ -18,6 +19,11 @@ use self::cut_offs::{
 };
 use self::database::PostgresLogin;
 pub(crate) use self::database::{Database, postgres_settings};
+use self::imports::{
+    imported_clients, imported_users, imported_users_who_were_removed,
+    imports_are_heard_by_other_processes, imports_that_cannot_be,
+    parallel_imports_make_each_user_once,
+};
 use super::Directory;
 use crate::{
     clock::Timestamp,
@@ -120,6 +126,12 @@ directory_suite! {
     facts_are_kept_newest_first
     cut_offs_only_grow_until_nothing_can_match_them
     cut_offs_reach_other_processes_as_they_are
+    imported_users
+    imports_that_cannot_be
+    imported_users_who_were_removed
+    imported_clients
+    parallel_imports_make_each_user_once
+    imports_are_heard_by_other_processes
     a_directory_has_one_provider
     changes_reach_other_processes_within_a_second
     own_changes_are_heard_at_once
