@@ -27,6 +27,10 @@ const KEPT: usize = 10_000;
 /// it again, and a flood of them tells nothing new.
 const READ_A_SECOND: u64 = 20;
 
+/// How many in a second are kept that were not looked at, in a flood: more would push out everybody
+/// else's within a second.
+const UNSEEN_A_SECOND: u64 = 20;
+
 /// A refused request.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Refused {
@@ -74,19 +78,27 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Kept {
     refused: VecDeque<Refused>,
-    /// The second, since the first refusal, in which `read` tokens were read.
+    /// The second, since the first refusal, in which `read` tokens were read and `unseen` kept.
     began: Option<Instant>,
     second: u64,
     read: u64,
+    unseen: u64,
 }
 
 impl Refusals {
     /// Keeps a request that was answered with a status of 400 or more.
     pub(crate) fn note(&self, facts: &RequestFacts<'_>, answer: &Response) {
         let refusal = facts.refusal();
+        let unseen = matches!(
+            facts.reason(),
+            Some(Reason::SourceOverLimit | Reason::VerifierBusy)
+        );
+        if unseen && !self.may_keep_unseen() {
+            return;
+        }
         let caller = refusal.and_then(|refusal| refusal.caller.as_ref());
         let principal = facts.principal();
-        let may_read = refusal.is_some() && principal.is_none() && self.may_read();
+        let may_read = refusal.is_some() && principal.is_none() && !unseen && self.may_read();
         let claimed = may_read.then(|| claimed_by(facts)).flatten();
         let refused = Refused {
             seq: self.0.last.fetch_add(1, Ordering::Relaxed) + 1,
@@ -141,18 +153,32 @@ impl Refusals {
 
     fn may_read(&self) -> bool {
         let mut kept = self.lock();
-        let now = Instant::now();
-        let began = *kept.began.get_or_insert(now);
-        let second = now.saturating_duration_since(began).as_secs();
-        if second != kept.second {
-            (kept.second, kept.read) = (second, 0);
-        }
+        kept.count_from_now();
         kept.read += 1;
         kept.read <= READ_A_SECOND
     }
 
+    fn may_keep_unseen(&self) -> bool {
+        let mut kept = self.lock();
+        kept.count_from_now();
+        kept.unseen += 1;
+        kept.unseen <= UNSEEN_A_SECOND
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// Begins to count anew in each second.
+    fn count_from_now(&mut self) {
+        let now = Instant::now();
+        let began = *self.began.get_or_insert(now);
+        let second = now.saturating_duration_since(began).as_secs();
+        if second != self.second {
+            (self.second, self.read, self.unseen) = (second, 0, 0);
+        }
     }
 }
 
