@@ -315,7 +315,7 @@ async fn invented_keys_and_clients() {
         }));
     }
     // 100,000 in a minute.
-    let pace = Duration::from_millis(9);
+    let pace = Duration::from_millis(7);
     let (flood, senders) = flood(address, tokens, pace);
     let begun = Instant::now();
     let mut worst = Duration::ZERO;

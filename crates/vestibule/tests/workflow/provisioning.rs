@@ -1,8 +1,8 @@
 //! First visits: who becomes a user, and of which account (contract §2.3, security rules 1, 2).
 
 use serde_json::json;
-use vestibule::Reason;
-use vestibule_sandbox::{Endpoint, Tenant, User};
+use vestibule::{BearerToken, Reason};
+use vestibule_sandbox::{Endpoint, Fault, Tenant, User};
 
 use crate::app::{App, app, subject, with};
 
@@ -359,4 +359,41 @@ async fn answers_about_somebody_else() {
         .await
         .refused(Reason::ProviderUnavailable);
     assert_eq!(app.users(&app.acme).await + app.users(&app.globex).await, 0);
+}
+
+/// Whoever explains a token says what a first visit would come to, and makes none.
+#[tokio::test]
+async fn a_first_visit_can_be_foretold() {
+    let app = app().await;
+    let authenticator = app.entrance.vestibule.authenticator();
+    let foretold = async |token: String| {
+        let token = BearerToken::parse(&token).unwrap();
+        let verified = authenticator.cached_verify_token(&token).await.unwrap();
+        authenticator.first_visit(&verified).await
+    };
+    let ada = || app.sandbox.user_token("user_ada");
+    let account = foretold(ada().mint()).await.unwrap().unwrap();
+    assert_eq!(account.id, app.acme.id);
+    assert!(app.row("user_ada").await.is_none(), "nobody was made");
+    let robot = app.sandbox.client_token("sc_robot01").mint();
+    assert_eq!(foretold(robot).await.unwrap(), None);
+    for (token, reason) in [
+        (ada().azp("con_globex"), Reason::ConnectionMismatch),
+        (ada().without_claim("aud"), Reason::NoTenant),
+        (
+            app.sandbox.user_token("user_nobody").tenant("tenant_acme"),
+            Reason::UnknownUser,
+        ),
+    ] {
+        let refused = foretold(token.claim("n", 1).mint()).await.unwrap_err();
+        assert_eq!(refused.reason, reason);
+    }
+    app.sandbox.fail(Endpoint::User, Fault::Status(503));
+    let alan = app.sandbox.user_token("user_alan").mint();
+    let refused = foretold(alan).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::ProviderUnavailable);
+    app.sandbox.heal();
+    // Who is known has made his first visit.
+    app.user("user_ada").me().await.ok();
+    assert_eq!(foretold(ada().mint()).await.unwrap(), None);
 }
