@@ -424,7 +424,7 @@ mod tests {
                 "VESTIBULE_LISTEN",
                 "VESTIBULE_ADMIN_LISTEN",
                 "VESTIBULE_GRPC_LISTEN",
-                "VESTIBULE_ADMIN_HOSTS",
+                // Two of its names are wrong in the same way, which is said once.
                 "VESTIBULE_ADMIN_HOSTS",
                 "VESTIBULE_ADMIN_TOKEN",
                 "VESTIBULE_ACCESS_LOG",
