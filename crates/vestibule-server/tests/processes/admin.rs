@@ -23,7 +23,15 @@ struct Admin<'a> {
     token: &'a str,
 }
 
-impl Admin<'_> {
+impl<'a> Admin<'a> {
+    const fn new(world: &'a World, server: &'a Running, token: &'a str) -> Self {
+        Self {
+            world,
+            server,
+            token,
+        }
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let url = format!("{}/admin/v1/{path}", self.server.admin);
         let mut request = self.world.http.request(method, url).bearer_auth(self.token);
@@ -116,11 +124,7 @@ async fn nobody_else_is_an_administrator() {
         codes.push(guess.get("accounts").await.status);
     }
     assert_eq!(codes.last(), Some(&429), "{codes:?}");
-    let admin = Admin {
-        world: &world,
-        server: &server,
-        token: TOKEN,
-    };
+    let admin = Admin::new(&world, &server, TOKEN);
     eventually(Duration::from_secs(5), "comes in again", async || {
         admin.get("accounts").await.status == 200
     })
@@ -131,11 +135,7 @@ async fn nobody_else_is_an_administrator() {
 async fn scopes_decide() {
     let world = world().await;
     let server = serve(&world);
-    let on_call = Admin {
-        world: &world,
-        server: &server,
-        token: ON_CALL,
-    };
+    let on_call = Admin::new(&world, &server, ON_CALL);
     let status = on_call.get("status").await.expect_ok().json();
     assert_eq!(
         status["token"],
@@ -175,11 +175,7 @@ async fn scopes_decide() {
 async fn what_an_administrator_does() {
     let world = world().await;
     let server = serve(&world);
-    let admin = Admin {
-        world: &world,
-        server: &server,
-        token: TOKEN,
-    };
+    let admin = Admin::new(&world, &server, TOKEN);
     let ada = world.user("user_ada");
     let me = world.me(&server, &ada).await.expect_ok().json();
     let id = me["user"]["id"].as_str().unwrap();
@@ -309,11 +305,7 @@ async fn what_an_administrator_does() {
 async fn what_cannot_be_used_is_said() {
     let world = world().await;
     let server = serve(&world);
-    let admin = Admin {
-        world: &world,
-        server: &server,
-        token: TOKEN,
-    };
+    let admin = Admin::new(&world, &server, TOKEN);
     for (path, body) in [
         ("accounts", json!({})),
         ("accounts", json!({ "name": "", "tenant": "tenant_x" })),

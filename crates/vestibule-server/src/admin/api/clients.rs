@@ -22,10 +22,10 @@ use super::{
     ApiState, accounts,
     accounts::Id,
     body::Body,
-    operations::{Deed, conflict, failed, invalid, missing},
+    operations::{Deed, Opened, conflict, failed, invalid, missing},
 };
 use crate::{
-    admin::tokens::{Reader, Stopper, Writer},
+    admin::tokens::{Administrator, Reader, Stopper, Writer},
     routes::paging::Paging,
 };
 
@@ -120,10 +120,7 @@ pub(super) async fn add(
         )),
         error => failed(error),
     })?;
-    opened.note(
-        client.account_id,
-        &Deed::new("client.add", &by).about_client(&client.client_id),
-    );
+    note(opened, &client, "client.add", &by);
     Ok((StatusCode::CREATED, Json(Added { client, warning })))
 }
 
@@ -136,10 +133,7 @@ pub(super) async fn suspend(
     let client = found(&opened.directory, &id?.0).await?;
     let client = opened.directory.suspend_client(&client.client_id).await;
     let client = client.map_err(failed)?;
-    opened.note(
-        client.account_id,
-        &Deed::new("client.suspend", &by).about_client(&client.client_id),
-    );
+    note(opened, &client, "client.suspend", &by);
     Ok(Json(client))
 }
 
@@ -152,10 +146,7 @@ pub(super) async fn resume(
     let client = found(&opened.directory, &id?.0).await?;
     let client = opened.directory.resume_client(&client.client_id).await;
     let client = client.map_err(failed)?;
-    opened.note(
-        client.account_id,
-        &Deed::new("client.resume", &by).about_client(&client.client_id),
-    );
+    note(opened, &client, "client.resume", &by);
     Ok(Json(client))
 }
 
@@ -168,13 +159,16 @@ pub(super) async fn remove(
     let client = found(&opened.directory, &id?.0).await?;
     let removed = opened.directory.remove_client(&client.client_id).await;
     removed.map_err(failed)?;
-    opened.note(
-        client.account_id,
-        &Deed::new("client.remove", &by).about_client(&client.client_id),
-    );
+    note(opened, &client, "client.remove", &by);
     Ok(Json(
         json!({ "id": client.id, "client_id": client.client_id, "removed": true }),
     ))
+}
+
+/// What was done to a service client is written down.
+fn note(opened: &Opened, client: &ServiceClient, what: &'static str, by: &Administrator) {
+    let deed = Deed::new(what, by).about_client(&client.client_id);
+    opened.note(client.account_id, &deed);
 }
 
 /// Security rule: a client that can obtain tokens of any user would make its owner everybody. What

@@ -13,10 +13,10 @@ use super::{
     ApiState, accounts,
     accounts::Id,
     body::{Body, Search},
-    operations::{Deed, failed, invalid, missing},
+    operations::{Deed, Opened, failed, invalid, missing},
 };
 use crate::{
-    admin::tokens::{Reader, Stopper, Writer},
+    admin::tokens::{Administrator, Reader, Stopper, Writer},
     routes::paging::Paging,
 };
 
@@ -116,11 +116,7 @@ pub(super) async fn change(
     let user = found(&opened.directory, id?.0).await?;
     let user = opened.directory.set_user_role(user.id, &role).await;
     let user = user.map_err(failed)?;
-    opened.note(
-        user.account_id,
-        &Deed::new("user.set-role", &by).about_user(user.id),
-    );
-    Ok(Json(user.into()))
+    Ok(noted(opened, user, "user.set-role", &by))
 }
 
 pub(super) async fn suspend(
@@ -135,11 +131,7 @@ pub(super) async fn suspend(
         .suspend_user(user.id)
         .await
         .map_err(failed)?;
-    opened.note(
-        user.account_id,
-        &Deed::new("user.suspend", &by).about_user(user.id),
-    );
-    Ok(Json(user.into()))
+    Ok(noted(opened, user, "user.suspend", &by))
 }
 
 pub(super) async fn resume(
@@ -154,11 +146,7 @@ pub(super) async fn resume(
         .resume_user(user.id)
         .await
         .map_err(failed)?;
-    opened.note(
-        user.account_id,
-        &Deed::new("user.resume", &by).about_user(user.id),
-    );
-    Ok(Json(user.into()))
+    Ok(noted(opened, user, "user.resume", &by))
 }
 
 pub(super) async fn remove(
@@ -178,6 +166,12 @@ pub(super) async fn remove(
         &Deed::new("user.remove", &by).about_user(user.id),
     );
     Ok(Json(json!({ "id": user.id, "removed": true })))
+}
+
+/// What was done to a user is written down; the user as he is now.
+fn noted(opened: &Opened, user: User, what: &'static str, by: &Administrator) -> Json<Person> {
+    opened.note(user.account_id, &Deed::new(what, by).about_user(user.id));
+    Json(user.into())
 }
 
 async fn found(directory: &Directory, id: Uuid) -> Result<User, Problem> {
