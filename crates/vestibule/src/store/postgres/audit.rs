@@ -348,7 +348,7 @@ async fn binding_is_refused(
     let nobody = Uuid::nil();
     sqlx::query("SELECT pg_catalog.set_config('vestibule.binding', $1, true)")
         .persistent(false)
-        .bind(server.signer().binding(nobody))
+        .bind(&*server.signer().binding(nobody))
         .execute(&mut *connection)
         .await?;
     let bound: Result<Option<Uuid>, _> = sqlx::query_scalar("SELECT vestibule.bound_account()")

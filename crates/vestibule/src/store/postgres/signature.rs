@@ -6,11 +6,15 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use quick_cache::sync::Cache;
 use sha2::Sha256;
 use uuid::Uuid;
 
@@ -26,11 +30,16 @@ const PROOF: &str = "vestibule proof";
 /// SHA-256 works on blocks of 64 bytes.
 const BLOCK: usize = 64;
 
+/// Accounts whose binding of this minute is kept: some 150 bytes each.
+const BINDINGS: usize = 4_096;
+
 /// Makes bindings and proofs for one server.
 pub(crate) struct Signer {
     /// Of the first of the keys, which signs; none in the tenancy `database` without a key.
     mac: Option<Hmac<Sha256>>,
     clock: DatabaseClock,
+    /// By account: the minute, and the binding for it.
+    bindings: Cache<Uuid, (i64, Arc<str>)>,
 }
 
 impl fmt::Debug for Signer {
@@ -47,6 +56,7 @@ impl Signer {
                 // An HMAC takes keys of every length.
                 .and_then(|key| Hmac::new_from_slice(key.expose()).ok()),
             clock: DatabaseClock::default(),
+            bindings: Cache::new(BINDINGS),
         }
     }
 
@@ -64,12 +74,22 @@ impl Signer {
         &self.clock
     }
 
-    /// The value of `vestibule.binding` for a transaction of `account`.
-    pub(crate) fn binding(&self, account: Uuid) -> String {
-        let mut binding = format!("{}.{}", account.hyphenated(), self.clock.minute());
+    /// The value of `vestibule.binding` for a transaction of `account`. An account's transactions
+    /// of one minute have the same.
+    pub(crate) fn binding(&self, account: Uuid) -> Arc<str> {
+        let minute = self.clock.minute();
+        if let Some((of, binding)) = self.bindings.get(&account)
+            && of == minute
+        {
+            return binding;
+        }
+        let mut binding = format!("{}.{minute}", account.hyphenated());
         let signature = self.sign(&[BINDING, "\n", &binding]);
         binding.push('.');
         push_hex(&mut binding, &signature);
+        let binding: Arc<str> = binding.into();
+        self.bindings
+            .insert(account, (minute, Arc::clone(&binding)));
         binding
     }
 
@@ -224,6 +244,29 @@ mod tests {
         assert_eq!(clock.minute(), 29_999_999);
         clock.set(60_000 * 30_000_000 + 2_500, Instant::now());
         assert_eq!(clock.minute(), 30_000_000);
+    }
+
+    #[test]
+    fn a_binding_is_its_accounts_and_its_minutes() {
+        let signer = Signer::new(&[key()]);
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let at = |minute: i64| signer.clock.set(60_000 * minute + 30_000, Instant::now());
+        let mut seen = std::collections::HashSet::new();
+        for minute in [29_999_999, 30_000_000, 29_999_998] {
+            at(minute);
+            for account in [one, other] {
+                let binding = signer.binding(account);
+                assert!(
+                    binding.starts_with(&format!("{account}.{minute}.")),
+                    "{binding}"
+                );
+                assert_eq!(signer.binding(account), binding);
+                let fresh = Signer::new(&[key()]);
+                fresh.clock.set(60_000 * minute + 30_000, Instant::now());
+                assert_eq!(fresh.binding(account), binding);
+                assert!(seen.insert(binding));
+            }
+        }
     }
 
     #[test]

@@ -338,7 +338,7 @@ pub(super) async fn bind(
 ) -> Result<(), StoreError> {
     use_space(connection, space).await?;
     Query::new("SELECT set_config('vestibule.binding', $1, true)")
-        .bind(signer.binding(account))
+        .bind(&*signer.binding(account))
         .execute(plain(connection))
         .await?;
     Ok(())
