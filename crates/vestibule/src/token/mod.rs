@@ -22,6 +22,7 @@ mod key_set;
 pub(crate) mod policy;
 mod proof;
 mod refused;
+mod repeated;
 pub(crate) mod signature;
 pub(crate) mod unverified;
 mod verifier;

@@ -11,6 +11,7 @@ use super::{
     Facts, TokenClass, TokenFacts,
     claims::Claims,
     issuer::{Issuer, Issuers, is_named_like_a_client},
+    repeated::Repeated,
     unverified::SignedClaims,
 };
 use crate::{clock::Timestamp, error::Reason, settings::ProviderSettings};
@@ -26,6 +27,7 @@ const MAX_SCOPES: usize = 1_000;
 pub struct TokenPolicy {
     pub(super) issuers: Issuers,
     pub(super) tenant_claim: Arc<str>,
+    pub(super) repeated: Repeated,
     /// The client of our own access key: never a caller, or whoever can make us send a token
     /// could call us with it.
     own_client: Arc<str>,
@@ -49,6 +51,7 @@ impl TokenPolicy {
         Self {
             issuers: Issuers::new(settings),
             tenant_claim: settings.tenant_claim.as_str().into(),
+            repeated: Repeated::new(),
             own_client: settings.access_key.client_id().into(),
             machine_audience: Arc::clone(&settings.machine_audience),
             api_audiences: settings.api_audiences.clone(),
@@ -168,14 +171,16 @@ impl TokenPolicy {
         Ok(Facts {
             class: TokenClass::User,
             subject: subject.into(),
-            authorized_party: authorized_party.map(Into::into),
+            authorized_party: authorized_party.map(|party| self.repeated.keep(party)),
             tenant_candidates: self.tenant_candidates(claims)?,
             issued_at: validity.issued_at,
             valid_from: validity.valid_from,
             stated: TokenFacts {
                 issuer,
-                client_id: client_id.into(),
-                scopes: scopes(claims.scope()?.unwrap_or_default())?,
+                client_id: self.repeated.keep(client_id),
+                scopes: self
+                    .repeated
+                    .list(claims.scope()?.unwrap_or_default(), scopes)?,
                 expires_at: validity.expires_at,
             },
         })
@@ -235,7 +240,7 @@ impl TokenPolicy {
                 return Err(Reason::BadClaim);
             }
             if seen.insert(value) {
-                candidates.push(value.into());
+                candidates.push(self.repeated.keep(value));
             }
         }
         Ok(candidates.into())

@@ -4,6 +4,8 @@
 //! remembered of a token is remembered together with its key, and holds only as long as the same
 //! key is in the same set under the same name.
 
+use std::sync::Arc;
+
 use super::{KeySetId, KeySource, VerifyingKey, YoungKey};
 use crate::error::Reason;
 
@@ -11,7 +13,7 @@ use crate::error::Reason;
 #[derive(Clone, Debug)]
 pub(super) struct Proof {
     pub(super) set: KeySetId,
-    pub(super) kid: Box<str>,
+    pub(super) kid: Arc<str>,
     pub(super) key: VerifyingKey,
 }
 

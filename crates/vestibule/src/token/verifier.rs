@@ -89,7 +89,7 @@ impl Verifier {
         let key = self.keys.key(&set, kid).await?;
         let proof = Proof {
             set,
-            kid: kid.into(),
+            kid: self.policy.repeated.find(kid),
             key,
         };
         Ok(Candidate {
@@ -110,7 +110,7 @@ impl Verifier {
             digest,
             unverified,
             issuer,
-            proof,
+            mut proof,
         } = candidate;
         let signed = match unverified.proven_by(&proof.key) {
             Ok(signed) => signed,
@@ -122,7 +122,10 @@ impl Verifier {
             }
         };
         match self.policy.accept(issuer, &signed, now) {
-            Ok(facts) => Ok(VerifiedToken::new(digest, facts, proof)),
+            Ok(facts) => {
+                proof.kid = self.policy.repeated.keep(&proof.kid);
+                Ok(VerifiedToken::new(digest, facts, proof))
+            }
             Err(reason) => {
                 let end = signed.claims().expires_at();
                 let ground = match (reason, end) {
