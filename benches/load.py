@@ -99,12 +99,17 @@ def in_turns(bench, targets, rounds, seconds):
     for target in targets:
         run(bench, target.url, target.tokens, 1)
     for number in range(rounds):
-        for target in reversed(targets) if number % 2 else targets:
-            before = spent(target.process)
-            load = run(bench, target.url, target.tokens, seconds)
-            target.spent.append((spent(target.process) - before) * 1e6 / load.requests)
-            target.rates.append(load.rate)
-            target.p99s.append(load.p99)
+        ask_all(bench, list(reversed(targets)) if number % 2 else targets, seconds)
+
+
+def ask_all(bench, targets, seconds):
+    """One round."""
+    for target in targets:
+        before = spent(target.process)
+        load = run(bench, target.url, target.tokens, seconds)
+        target.spent.append((spent(target.process) - before) * 1e6 / load.requests)
+        target.rates.append(load.rate)
+        target.p99s.append(load.p99)
 
 
 def spent(process):

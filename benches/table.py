@@ -170,9 +170,26 @@ def scale(study):
     ]  # fmt: skip
 
 
+def audit(study):
+    rows = [
+        [
+            one["name"],
+            rate(one["requests_per_second"]),
+            f"{rate(one['lowest'])} to {rate(one['highest'])}",
+            f"{figure(one['p99_ms'])} ms",
+            f"{one['processor_us']:.1f} µs",
+            span(one["to_without"]),
+        ]
+        for one in study["rows"]
+    ]
+    title = f"An account's activity, {study['new']} new tokens among {study['known']:,} in each round"
+    return [(title, ["activity", "requests/s", "rounds", "p99", "processor time each", "to without, in pairs"], rows)]
+
+
 TABLES = {
     "process": process,
     "peers": peers,
+    "audit": audit,
     "start": start,
     "turn": turn,
     "restart": restart,
