@@ -44,6 +44,12 @@ use crate::{http::RequestFacts, principal::PrincipalKind};
 /// The target of all spans, for filters.
 pub const TARGET: &str = "vestibule::trace";
 
+/// OpenTelemetry's word for a method that nobody knows.
+const OTHER: &str = "_OTHER";
+
+/// The name of a call's span.
+const PROVIDER: &str = "provider";
+
 /// Put into a request's extensions by a server that took `traceparent` from somebody whom it
 /// believes, though the request itself comes from elsewhere: from a proxy that asks about a request.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +74,11 @@ pub(crate) fn request(request: &Request, is_trusted: impl FnOnce() -> bool) -> S
     let method = method(request.method());
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map(MatchedPath::as_str);
+    // As the conventions want it of a method that is not repeated.
+    let verb = if method == OTHER { "HTTP" } else { method };
     let name = match route {
-        Some(route) => format!("{method} {route}"),
-        None => method.to_owned(),
+        Some(route) => format!("{verb} {route}"),
+        None => verb.to_owned(),
     };
     let span = info_span!(
         target: TARGET,
@@ -157,7 +165,7 @@ pub(crate) fn provider(endpoint: &'static str) -> Span {
     }
     info_span!(
         target: TARGET,
-        "provider",
+        PROVIDER,
         otel.name = format!("GET {endpoint}"),
         otel.kind = "client",
         otel.status_code = Empty,
@@ -172,13 +180,11 @@ pub(crate) fn provider(endpoint: &'static str) -> Span {
 
 /// Where the call of the current span goes.
 pub(crate) fn calls(url: &url::Url) {
-    let span = Span::current();
-    if span.is_disabled() {
-        return;
+    if let Some(span) = current_call() {
+        span.record("server.address", url.host_str().unwrap_or_default());
+        let port = url.port_or_known_default().unwrap_or_default();
+        span.record("server.port", i64::from(port));
     }
-    span.record("server.address", url.host_str().unwrap_or_default());
-    let port = url.port_or_known_default().unwrap_or_default();
-    span.record("server.port", i64::from(port));
 }
 
 /// The headers of a call within the current span.
@@ -191,8 +197,17 @@ pub(crate) fn send(headers: &mut HeaderMap) {
 
 /// What the provider answered to the call of the current span.
 pub(crate) fn answers(status: http::StatusCode) {
-    let status = i64::from(status.as_u16());
-    Span::current().record("http.response.status_code", status);
+    if let Some(span) = current_call() {
+        span.record("http.response.status_code", i64::from(status.as_u16()));
+    }
+}
+
+/// The current span, if it is that of a call: where ours are not wanted, it is an application's, which
+/// may have fields of the same names.
+fn current_call() -> Option<Span> {
+    let span = Span::current();
+    let about = span.metadata()?;
+    (about.target() == TARGET && about.name() == PROVIDER).then_some(span)
 }
 
 /// A call has failed, as the metric's `outcome` says.
@@ -246,7 +261,7 @@ fn method(method: &Method) -> &str {
         | Method::TRACE
         | Method::CONNECT
         | Method::PATCH => method.as_str(),
-        _ => "_OTHER",
+        _ => OTHER,
     }
 }
 

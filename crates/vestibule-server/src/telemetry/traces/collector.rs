@@ -31,7 +31,7 @@ use vestibule::{
     settings::SettingsError,
 };
 
-use super::settings::TraceSettings;
+use super::{queue::is_told, settings::TraceSettings};
 
 /// The longest that one batch may take, all tries together: OpenTelemetry's own default.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -108,7 +108,7 @@ impl Collector {
                 return Err(failed);
             };
             let pause = named.unwrap_or_else(|| spread(rest));
-            if *hurry.borrow() || Instant::now() + pause >= deadline {
+            if is_told(hurry) || Instant::now() + pause >= deadline {
                 return Err(failed);
             }
             tokio::select! {

@@ -20,7 +20,7 @@ use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_sdk::{
     Resource,
     resource::TelemetryResourceDetector,
-    trace::{SdkTracer, SdkTracerProvider},
+    trace::{SdkTracer, SdkTracerProvider, SpanLimits},
 };
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::{Subscriber, level_filters::LevelFilter};
@@ -67,6 +67,8 @@ impl Traces {
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
             .with_sampler(settings.sampling)
+            // Else the environment is read behind our settings.
+            .with_span_limits(SpanLimits::default())
             .with_span_processor(entrance)
             .build();
         Ok(Self {

@@ -111,10 +111,10 @@ impl SpanProcessor for Entrance {
 impl Carrier {
     /// Carries until it is told to stop; then what is there, and no more.
     pub(super) async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::new();
         loop {
             self.gather(&mut batch).await;
-            if *self.stopping.borrow() {
+            if is_told(&self.stopping) {
                 self.spans.close();
             }
             if batch.is_empty() {
@@ -124,7 +124,7 @@ impl Carrier {
                 continue;
             }
             let number = batch.len() as u64;
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            let full = std::mem::take(&mut batch);
             match self.collector.send(full, &mut self.stopping).await {
                 Ok(refused) => {
                     let refused = refused.min(number);
@@ -147,7 +147,7 @@ impl Carrier {
         let mut until = None;
         while batch.len() < BATCH {
             let room = BATCH - batch.len();
-            if *self.stopping.borrow() {
+            if is_told(&self.stopping) {
                 while batch.len() < BATCH
                     && let Ok(span) = self.spans.try_recv()
                 {
@@ -185,6 +185,11 @@ impl Carrier {
         self.warned = Some(Instant::now());
         tracing::warn!(spans, cause, "spans could not be exported");
     }
+}
+
+/// Whether to stop: it was said, or whoever would say so is gone.
+pub(super) fn is_told(stopping: &watch::Receiver<bool>) -> bool {
+    *stopping.borrow() || stopping.has_changed().is_err()
 }
 
 impl Fates {
