@@ -20,7 +20,7 @@
 //! Who may say what: a trace id is only a name, so anybody's is taken over. Whether a trace is
 //! *recorded* costs something, so that is believed only where the connection comes from
 //! `VESTIBULE_TRUSTED_PROXIES`; anybody else's flag is cleared, and his `tracestate` dropped, and
-//! the context has [`UntrustedParent`], by which a sampler can tell that nobody has decided yet.
+//! the context has `UntrustedParent`, by which a sampler can tell that nobody has decided yet.
 
 #[cfg(feature = "opentelemetry")]
 mod parent;
