@@ -45,7 +45,8 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Begins to export what [`Traces::layer`] records. Needs the runtime, and the recorder of
+    /// Begins to export what is recorded once logging has started beside it
+    /// ([`start_beside`](super::logs::start_beside)). Needs the runtime, and the recorder of
     /// metrics.
     ///
     /// # Errors
