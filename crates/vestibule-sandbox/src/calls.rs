@@ -56,6 +56,8 @@ pub struct Call {
     pub endpoint: Endpoint,
     /// Whether an `Authorization` header came along. Its value is not kept.
     pub authorized: bool,
+    /// The header `traceparent`, where it came along.
+    pub traceparent: Option<String>,
 }
 
 #[derive(Debug)]

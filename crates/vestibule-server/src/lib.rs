@@ -11,7 +11,7 @@
 //! | `explain` | why somebody was refused |
 //! | `gateway` | the request that a proxy asks about, and the rule that it meets |
 //! | `grpc` | the same answers for Envoy, over gRPC |
-//! | [`telemetry`] | logs, one line per request, metrics |
+//! | [`telemetry`] | logs, one line per request, metrics, traces |
 //!
 //! A library so that the quickstart and tests can run a server in their own process. Nothing in
 //! here decides who may come in: that is `vestibule`'s.

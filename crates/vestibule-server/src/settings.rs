@@ -16,6 +16,7 @@ use vestibule::{
 use crate::{
     admin::{api::OperationsSettings, tokens::AdminTokens},
     gateway::{self, rules::Rules},
+    telemetry::traces::TraceSettings,
 };
 
 /// Balancers that look less often than this have others to blame.
@@ -45,6 +46,8 @@ pub struct ServerSettings {
     pub decision_max_age: u32,
     /// `VESTIBULE_DRAIN`: how long the server goes on, not ready any more, once it was told to stop.
     pub drain: Duration,
+    /// `OTEL_…`: where spans go; none where they are off.
+    pub traces: Option<TraceSettings>,
     /// `VESTIBULE_TRUSTED_PROXIES`, which the library reads: whose word about a request counts.
     pub(crate) trusted_proxies: Vec<Network>,
     /// The library's, for what administrators do; none where only this section was read.
@@ -112,6 +115,15 @@ const OWN: &[&str] = &[
     "VESTIBULE_DRAIN",
     "VESTIBULE_LOG",
     "VESTIBULE_LOG_FORMAT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "OTEL_SDK_DISABLED",
 ];
 
 impl LibraryDigest {
@@ -220,6 +232,7 @@ impl ServerSettings {
         let most = gateway::caching::MOST;
         let decision_max_age = reader.count("VESTIBULE_DECISION_MAX_AGE", 0, 0, most);
         let drain = reader.count("VESTIBULE_DRAIN", 0, 0, LONGEST_DRAIN);
+        let traces = TraceSettings::read(reader);
         Some(Self {
             listen: listen?,
             grpc_listen: grpc_listen?,
@@ -231,6 +244,7 @@ impl ServerSettings {
             assertions: assertions?,
             decision_max_age: decision_max_age?,
             drain: Duration::from_secs(drain?.into()),
+            traces: traces?,
             trusted_proxies: Vec::new(),
             operations: None,
         })
@@ -238,9 +252,9 @@ impl ServerSettings {
 }
 
 impl ServerSettings {
-    /// Takes the addresses of another: they are taken once, at the start. Says where that is not
-    /// what was asked for.
-    pub(crate) fn keep_addresses(&mut self, of: &Self) {
+    /// Takes over what is taken once, at the start: addresses, and where spans go. Says where that is
+    /// not what was asked for.
+    pub(crate) fn keep_lasting(&mut self, of: &Self) {
         let same = self.listen == of.listen
             && self.grpc_listen == of.grpc_listen
             && self.admin_listen == of.admin_listen;
@@ -249,6 +263,10 @@ impl ServerSettings {
         }
         (self.listen, self.grpc_listen, self.admin_listen) =
             (of.listen, of.grpc_listen, of.admin_listen);
+        if self.traces != of.traces {
+            tracing::warn!("the settings of traces (OTEL_…) change with the next start");
+            self.traces.clone_from(&of.traces);
+        }
     }
 
     /// Whether this is an admin token.

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use metrics::{Counter, Histogram, counter, histogram};
 // Read twice for each request: as the processor counts, without asking the system.
 use quanta::Instant;
+use tracing::Instrument as _;
 
 use crate::{
     admission::{Admission, Source},
@@ -19,6 +20,7 @@ use crate::{
     store::Account,
     tenancy::activity::{ActivityEvent, ActivityKind, ActivityLog},
     token::{CacheOutcome, CachedVerifier, TokenClass, TokenDigest, VerifiedToken},
+    trace,
 };
 
 /// Decides who calls. Shared by all requests.
@@ -156,15 +158,23 @@ impl Authenticator {
         request_id: impl Fn() -> RequestId,
     ) -> Result<Principal, Refusal> {
         let started = Instant::now();
+        let span = trace::authenticate();
         let mut seen = Seen::default();
         let source = || self.admission.source(peer, headers);
-        let result = match Credential::from_headers(headers, self.assertions.is_some()) {
-            Ok(Credential::Bearer(token)) => {
-                self.by_bearer(token, source, &request_id, &mut seen).await
+        let deciding = async {
+            match Credential::from_headers(headers, self.assertions.is_some()) {
+                Ok(Credential::Bearer(token)) => {
+                    self.by_bearer(token, source, &request_id, &mut seen).await
+                }
+                Ok(Credential::Assertion(token)) => {
+                    self.by_assertion(token, source(), &mut seen).await
+                }
+                Err(reason) => Err(reason.into()),
             }
-            Ok(Credential::Assertion(token)) => self.by_assertion(token, source(), &mut seen).await,
-            Err(reason) => Err(reason.into()),
         };
+        let result = deciding.instrument(span.clone()).await;
+        let reason = result.as_ref().err().map(|refusal| refusal.reason.as_str());
+        trace::authenticated(&span, seen.outcome.as_str(), seen.kind, reason);
         self.measures.record(&result, &seen, started);
         if let Err(refusal) = &result {
             self.note_refusal(refusal, request_id);
@@ -264,6 +274,11 @@ impl Authenticator {
         self.verifier.len()
     }
 
+    /// Whether it is a proxy whose word about a request counts.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        self.admission.trusts(peer)
+    }
+
     /// Sets the gauges to what is true now.
     pub(crate) fn refresh_gauges(&self) {
         self.verifier.refresh_gauges();
@@ -332,8 +347,8 @@ impl Measures {
         Self {
             accepted_user: accepted(PrincipalKind::User),
             accepted_machine: accepted(PrincipalKind::Machine),
-            hit: histogram!("vestibule_authentication_duration_seconds", "path" => "hit"),
-            miss: histogram!("vestibule_authentication_duration_seconds", "path" => "miss"),
+            hit: histogram!("vestibule_authentication_duration_seconds", "path" => CacheOutcome::Hit.as_str()),
+            miss: histogram!("vestibule_authentication_duration_seconds", "path" => CacheOutcome::Miss.as_str()),
         }
     }
 

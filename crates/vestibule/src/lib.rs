@@ -62,6 +62,7 @@ pub mod error;
 mod flights;
 mod revocation;
 pub mod settings;
+pub mod trace;
 
 // For `vestibule-properties`: not for applications.
 #[doc(hidden)]

@@ -54,6 +54,11 @@ pub(crate) async fn answer(
         query: request.uri().query().map(str::to_owned),
         endpoint,
         authorized: request.headers().contains_key(http::header::AUTHORIZATION),
+        traceparent: request
+            .headers()
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
     });
     let mishap = shared.faults.befall(endpoint, &path);
     let Some(mishap) = mishap else {

@@ -144,6 +144,10 @@ fn derived(settings: &ServeSettings, name: &str) -> Option<String> {
         "DATABASE_ADMIN_URL" => database.postgres()?.main.owner().to_string(),
         "TENANCY" => database.tenancy.as_str().to_owned(),
         "TENANT_DATABASE_DIR" => database.sqlite()?.tenant_dir.display().to_string(),
+        // As spans are sent, with the path that is added.
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" => {
+            settings.server.traces.as_ref()?.endpoint().to_string()
+        }
         "VESTIBULE_LISTEN" => settings.server.listen.to_string(),
         "VESTIBULE_GRPC_LISTEN" => settings
             .server

@@ -32,7 +32,7 @@ use self::output::{Answer, Failure};
 use crate::{
     serve::{Reload, Server, stop_signal},
     settings::{LogSettings, ServeSettings},
-    telemetry::{logs, metrics::Metrics},
+    telemetry::{logs, metrics::Metrics, traces::Traces},
 };
 
 #[derive(Debug, Parser)]
@@ -193,7 +193,11 @@ async fn run(global: &Global, command: Command) -> Result<Option<Answer>, Failur
 
 async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Failure> {
     let settings = ServeSettings::read(global.reader())?;
-    logs::start(&settings.log);
+    // Before anything is counted.
+    let metrics = Metrics::install();
+    let traces = settings.server.traces.as_ref().map(Traces::start);
+    let traces = traces.transpose()?;
+    logs::start_beside(&settings.log, traces.as_ref());
     let admin = settings.server.admin_listen;
     if !admin.ip().is_loopback() && !arguments.allow.contains(&Danger::AdminBeyondLoopback) {
         return Err(Failure::Usage(format!(
@@ -201,8 +205,6 @@ async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Failure> {
              address, or start with --allow admin-beyond-loopback"
         )));
     }
-    // Before anything is counted.
-    let metrics = Metrics::install();
     // Before anything can be interrupted.
     let stop = stop_signal().map_err(|error| Failure::Failed(error.to_string()))?;
     let allowed = arguments.allow.clone();
@@ -227,7 +229,7 @@ async fn serve(global: &Global, arguments: &ServeArgs) -> Result<(), Failure> {
     let server = Server::bind(settings.server, vestibule, metrics)
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    server.reloading(reload).run(stop).await;
+    server.reloading(reload).traced(traces).run(stop).await;
     Ok(())
 }
 

@@ -30,9 +30,9 @@ use envoy_types::pb::{
     },
 };
 use percent_encoding::percent_decode_str;
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, Status, async_trait, metadata::MetadataMap};
 use tower::Service as _;
-use vestibule::settings::Network;
+use vestibule::{settings::Network, trace::BelievedTrace};
 
 use crate::gateway::original::OriginalRequest;
 use crate::routes::authorize::{IDENTITY_HEADERS, SCOPES};
@@ -43,6 +43,12 @@ const AUTHORIZE: &str = "/v1/authorize";
 
 /// More than any answer of ours.
 const ANSWER_BYTES: usize = 64 * 1024;
+
+/// W3C trace context.
+const TRACE_CONTEXT: [HeaderName; 2] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -85,6 +91,7 @@ impl Authorization for Door {
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         let peer = request.remote_addr();
+        let context = TraceContext::of(request.metadata());
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let generation = self.current.load();
         let proxies = &generation.trusted_proxies;
@@ -94,7 +101,8 @@ impl Authorization for Door {
             .request
             .and_then(|request| request.http)
             .ok_or_else(|| Status::invalid_argument("no HTTP request is described"))?;
-        let asked = asked(&mut described, source, trusted)?;
+        let mut asked = asked(&mut described, source, trusted)?;
+        context.replace(&mut asked, trusted);
         // A router is always ready, and cheap to clone.
         let answer = match generation.routers.recall.answer(asked, source) {
             Ok(answer) => answer,
@@ -109,6 +117,37 @@ impl Authorization for Door {
             denied(answer).await?
         };
         Ok(Response::new(response))
+    }
+}
+
+/// The trace that the proxy's own call belongs to. Not the one that its client named, which is in
+/// the described request, if anywhere, and is a stranger's word.
+struct TraceContext(Vec<(HeaderName, HeaderValue)>);
+
+impl TraceContext {
+    fn of(metadata: &MetadataMap) -> Self {
+        let headers = metadata.as_ref();
+        let found = TRACE_CONTEXT.into_iter().flat_map(|name| {
+            let values = headers.get_all(&name).iter();
+            values.map(move |value| (name.clone(), value.clone()))
+        });
+        Self(found.collect())
+    }
+
+    /// Puts it in the place of the client's.
+    fn replace(self, asked: &mut HttpRequest<Body>, trusted: bool) {
+        if self.0.is_empty() {
+            return;
+        }
+        for name in TRACE_CONTEXT {
+            asked.headers_mut().remove(name);
+        }
+        for (name, value) in self.0 {
+            asked.headers_mut().append(name, value);
+        }
+        if trusted {
+            asked.extensions_mut().insert(BelievedTrace);
+        }
     }
 }
 
@@ -155,6 +194,7 @@ fn looked_at(name: &str, trusted: bool) -> Option<HeaderName> {
     let forwarded = trusted.then_some(FORWARDED_FOR);
     [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD]
         .into_iter()
+        .chain(TRACE_CONTEXT)
         .chain(forwarded)
         .find(|known| name.eq_ignore_ascii_case(known.as_str()))
 }

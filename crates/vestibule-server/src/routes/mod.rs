@@ -133,8 +133,13 @@ pub(crate) struct Routers {
     pub(crate) draining: Draining,
 }
 
-/// Both with one log line per request.
-pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gateway) -> Routers {
+/// Both with one log line per request, and spans of each where `has_spans`.
+pub(crate) fn routers(
+    vestibule: Vestibule,
+    access_log: AccessLog,
+    has_spans: bool,
+    gateway: Gateway,
+) -> Routers {
     let caching = Caching::new(
         gateway.decision_max_age,
         !gateway.rules.is_empty(),
@@ -153,7 +158,10 @@ pub(crate) fn routers(vestibule: Vestibule, access_log: AccessLog, gateway: Gate
         readiness: health::LastLook::default(),
         draining: gateway.draining,
     }));
-    let recall = Recall::new(state.clone(), access_log);
+    let recall = Recall::new(
+        state.clone(),
+        access_log == AccessLog::Refusals && !has_spans,
+    );
     let authorize = Router::new()
         .route("/v1/authorize", any(authorize::authorize))
         .with_state(state.clone())

@@ -4,7 +4,7 @@
 //! A shortcut, not another way: it asks [`Authenticator::recall`](vestibule::Authenticator::recall)
 //! who calls, and has `/v1/me` and `/v1/authorize` make their answers as for anybody. Whatever is not
 //! plainly a success goes on to the router, untouched. It is closed where successes have lines in the
-//! access log.
+//! access log, or spans.
 
 use std::net::SocketAddr;
 
@@ -18,10 +18,7 @@ use futures_util::FutureExt as _;
 use vestibule::{Recalled, principal::Principal};
 
 use super::{ApiState, NO_STORE, authorize, me};
-use crate::{
-    gateway::{self, original::OriginalRequest},
-    settings::AccessLog,
-};
+use crate::gateway::{self, original::OriginalRequest};
 
 /// Answers what can be answered at once. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,11 +35,8 @@ enum Asked {
 }
 
 impl Recall {
-    pub(super) fn new(state: ApiState, access_log: AccessLog) -> Self {
-        Self {
-            state,
-            is_open: access_log == AccessLog::Refusals,
-        }
+    pub(super) const fn new(state: ApiState, is_open: bool) -> Self {
+        Self { state, is_open }
     }
 
     /// The answer to a request that came over a connection from `peer`.
@@ -159,6 +153,7 @@ mod tests {
     use crate::{
         gateway::rules::{Rules, WrittenRule},
         routes::{Gateway, Routers, routers},
+        settings::AccessLog,
     };
 
     const PEER: &str = "192.0.2.1:50000";
@@ -188,6 +183,15 @@ mod tests {
 
     impl World {
         async fn open(rules: &str, decision_max_age: u32, access_log: AccessLog) -> Self {
+            Self::open_with(rules, decision_max_age, access_log, false).await
+        }
+
+        async fn open_with(
+            rules: &str,
+            decision_max_age: u32,
+            access_log: AccessLog,
+            has_spans: bool,
+        ) -> Self {
             let sandbox = Sandbox::builder().start().await.unwrap();
             sandbox.add_demo_world();
             let files = tempfile::tempdir().unwrap();
@@ -214,7 +218,7 @@ mod tests {
                 trusted_proxies: vec!["192.0.2.0/24".parse().unwrap()],
                 decision_max_age,
             };
-            let Routers { recall, public, .. } = routers(vestibule, access_log, gateway);
+            let Routers { recall, public, .. } = routers(vestibule, access_log, has_spans, gateway);
             Self {
                 recall,
                 router: public,
@@ -408,9 +412,13 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn it_is_closed_where_each_request_has_a_line() {
-        for log in [AccessLog::All, AccessLog::Share(0.5)] {
-            let world = World::open("", 0, log).await;
+    async fn it_is_closed_where_each_request_has_a_line_or_spans() {
+        for (log, has_spans) in [
+            (AccessLog::All, false),
+            (AccessLog::Share(0.5), false),
+            (AccessLog::Refusals, true),
+        ] {
+            let world = World::open_with("", 0, log, has_spans).await;
             let token = world.sandbox.user_token("user_ada").mint();
             world.visit(&token).await;
             assert!(

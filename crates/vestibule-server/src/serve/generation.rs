@@ -143,7 +143,8 @@ pub(super) fn routers(
         refusals,
         draining,
     };
-    routes::routers(vestibule, settings.access_log, gateway)
+    let has_spans = settings.traces.is_some();
+    routes::routers(vestibule, settings.access_log, has_spans, gateway)
 }
 
 impl Current {

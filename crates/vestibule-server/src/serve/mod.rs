@@ -23,7 +23,10 @@ use self::{
     generation::{Generation, Lasting},
     listeners::{Listener, accept, accept_grpc},
 };
-use crate::{settings::ServerSettings, telemetry::metrics::Metrics};
+use crate::{
+    settings::ServerSettings,
+    telemetry::{metrics::Metrics, traces::Traces},
+};
 
 /// How long the library may take to write down what it holds. With [`DRAIN`]: under 2 s in all.
 const FLUSH: Duration = Duration::from_millis(700);
@@ -68,6 +71,7 @@ pub struct Server {
     settings: ServerSettings,
     metrics: Metrics,
     reload: Option<Reload>,
+    traces: Option<Traces>,
 }
 
 impl Server {
@@ -94,6 +98,7 @@ impl Server {
             settings,
             metrics,
             reload: None,
+            traces: None,
         })
     }
 
@@ -101,6 +106,13 @@ impl Server {
     #[must_use]
     pub fn reloading(mut self, reload: Reload) -> Self {
         self.reload = Some(reload);
+        self
+    }
+
+    /// Sends what waits of these spans when it ends.
+    #[must_use]
+    pub fn traced(mut self, traces: Option<Traces>) -> Self {
+        self.traces = traces;
         self
     }
 
@@ -178,12 +190,18 @@ impl Server {
             // A listener that panicked has nothing left to finish.
             drop(listener.await);
         }
-        if tokio::time::timeout(FLUSH, current.load().close())
-            .await
-            .is_err()
-        {
-            tracing::warn!("stopped before everything held in memory was written down");
-        }
+        let last = current.load();
+        let closing = async {
+            if tokio::time::timeout(FLUSH, last.close()).await.is_err() {
+                tracing::warn!("stopped before everything held in memory was written down");
+            }
+        };
+        let sending = async {
+            if let Some(traces) = self.traces {
+                traces.finish(FLUSH).await;
+            }
+        };
+        tokio::join!(closing, sending);
         drop(upkeep);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Settings that cannot be used are refused with words, and the old ones stay. What the library was
 //! not told differently stays open, with all that it remembers; else it is opened anew beside the old
-//! one. Addresses of listeners, and how lines of the log look, change with the next start.
+//! one. Addresses of listeners, how lines of the log look, and traces change with the next start.
 
 use std::{
     fmt, io,
@@ -117,7 +117,7 @@ impl Reload {
             log,
             library_digest,
         } = new;
-        server.keep_addresses(settings);
+        server.keep_lasting(settings);
         let unchanged = library_digest == self.library;
         let vestibule = if unchanged {
             current.load().vestibule.clone()

@@ -7,6 +7,7 @@
 //! | `route` | the route's pattern, never the path; absent where no route fits |
 //! | `principal.kind`, `account.id` | who called; absent where nobody was known |
 //! | `reason` | why the request was refused, exactly; absent where it was not a matter of who called |
+//! | `trace_id` | where traces are exported; also of those that are not recorded |
 //!
 //! Never a token, an e-mail, a path or a query.
 
@@ -17,7 +18,7 @@ use axum::{
     response::Response,
 };
 use tracing::field::display;
-use vestibule::http::RequestFacts;
+use vestibule::{http::RequestFacts, principal::PrincipalKind};
 
 use crate::{explain::refused::Refusals, settings::AccessLog};
 
@@ -69,25 +70,13 @@ pub(crate) fn observer(
 }
 
 fn write(facts: &RequestFacts<'_>, status: StatusCode) {
-    let principal = facts.principal();
-    // A refused caller that is known: suspended, for example.
-    let refused = facts.refusal().and_then(|refusal| refusal.caller.as_ref());
-    let kind = match (principal, refused) {
-        (Some(principal), _) => Some(principal.kind().as_str()),
-        (None, Some(caller)) if caller.user_id.is_some() => Some("user"),
-        (None, Some(_)) => Some("machine"),
-        (None, None) => None,
-    };
-    let account = match (principal, refused) {
-        (Some(principal), _) => Some(principal.account().id),
-        (None, Some(caller)) => Some(caller.account_id),
-        (None, None) => None,
-    };
+    let kind = facts.caller_kind().map(PrincipalKind::as_str);
+    let trace_id = facts.trace_id().map(display);
     let request_id = facts.request_id();
     let method = shown(facts.method());
     let route = facts.route();
     let status = status.as_u16();
-    let account = account.map(display);
+    let account = facts.account_id().map(display);
     let reason = facts.reason().map(|reason| reason.as_str());
     let duration_ms = facts.elapsed().as_secs_f64() * 1_000.0;
     // The level is part of an event's static description, so the line is written out twice.
@@ -102,6 +91,7 @@ fn write(facts: &RequestFacts<'_>, status: StatusCode) {
                 principal.kind = kind,
                 account.id = account,
                 reason,
+                trace_id,
                 duration_ms,
                 "request"
             )

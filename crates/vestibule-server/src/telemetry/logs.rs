@@ -5,39 +5,53 @@ use std::{
     sync::OnceLock,
 };
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Registry, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry,
+    filter::{FilterExt as _, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    reload,
+    util::SubscriberInitExt as _,
 };
 
+use super::traces::Traces;
 use crate::settings::{LogFormat, LogSettings};
 
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Starts logging for this process. Does nothing where logging was started before.
 pub fn start(settings: &LogSettings) {
+    start_beside(settings, None);
+}
+
+/// [`start`], and the library's spans are recorded in `traces`.
+pub fn start_beside(settings: &LogSettings, traces: Option<&Traces>) {
     // The filter was tried when the settings were read.
     let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::registry().with(filter);
-    let started = match settings.format {
-        LogFormat::Json => lines
-            .with(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_span_list(false)
-                    .with_writer(io::stderr),
-            )
-            .try_init(),
-        LogFormat::Text => lines
-            .with(
-                fmt::layer()
-                    .with_ansi(io::stderr().is_terminal())
-                    .with_writer(io::stderr),
-            )
-            .try_init(),
+    // Of no span: where nobody else wants one, it then costs a look at a flag.
+    let events = filter_fn(|about| about.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let filter = events.and(filter);
+    let lines = match settings.format {
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(io::stderr)
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_ansi(io::stderr().is_terminal())
+            .with_writer(io::stderr)
+            .with_filter(filter)
+            .boxed(),
     };
+    let started = tracing_subscriber::registry()
+        .with(lines)
+        .with(traces.map(Traces::layer))
+        .try_init();
     // An embedding program may have its own logging; it keeps it.
     if started.is_ok() {
         // An error says that it is there already, which it is not.

@@ -115,6 +115,14 @@ fn describe() {
         "vestibule_kept_facts_dropped_total",
         "Answers of the provider that could not be kept for the next start, by kind"
     );
+    metrics::describe_counter!(
+        "vestibule_spans_exported_total",
+        "Spans of traces that the collector has taken"
+    );
+    metrics::describe_counter!(
+        "vestibule_spans_dropped_total",
+        "Spans of traces that could not be exported"
+    );
     metrics::describe_gauge!(
         "vestibule_tenant_sessions_open",
         "Tenant sessions that hold a connection"
@@ -131,6 +139,8 @@ fn begin_at_zero() {
     metrics::counter!("vestibule_users_provisioned_total").increment(0);
     metrics::counter!("vestibule_tenant_sessions_opened_total").increment(0);
     metrics::counter!("vestibule_activity_dropped_total").increment(0);
+    metrics::counter!("vestibule_spans_exported_total").increment(0);
+    metrics::counter!("vestibule_spans_dropped_total").increment(0);
     metrics::gauge!("vestibule_tenant_sessions_open").increment(0);
 }
 

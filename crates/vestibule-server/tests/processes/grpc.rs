@@ -15,7 +15,7 @@ use envoy_types::pb::{
     },
     google::protobuf::value::Kind,
 };
-use tonic::{Code, transport::Channel};
+use tonic::{Code, metadata::MetadataMap, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -54,6 +54,15 @@ pub(crate) async fn check(
     channel: &Channel,
     http: HttpRequest,
 ) -> Result<CheckResponse, tonic::Status> {
+    check_with(channel, http, |_| {}).await
+}
+
+/// With metadata of the proxy's own.
+pub(crate) async fn check_with(
+    channel: &Channel,
+    http: HttpRequest,
+    metadata: impl FnOnce(&mut MetadataMap),
+) -> Result<CheckResponse, tonic::Status> {
     let request = CheckRequest {
         attributes: Some(AttributeContext {
             request: Some(Request {
@@ -63,6 +72,8 @@ pub(crate) async fn check(
             ..AttributeContext::default()
         }),
     };
+    let mut request = tonic::Request::new(request);
+    metadata(request.metadata_mut());
     let mut client = AuthorizationClient::new(channel.clone());
     client.check(request).await.map(tonic::Response::into_inner)
 }

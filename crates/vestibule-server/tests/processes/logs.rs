@@ -19,7 +19,7 @@ async fn no_token_no_key_no_e_mail_over_tls() {
 }
 
 /// What a caller sends in `Authorization`.
-fn credentials(world: &World, round: usize) -> Vec<String> {
+pub(crate) fn credentials(world: &World, round: usize) -> Vec<String> {
     let sandbox = &world.sandbox;
     let stranger = SigningKey::stranger("k-stranger");
     let ada = || sandbox.user_token("user_ada").claim("jti", round);
@@ -75,7 +75,7 @@ fn rounds() -> usize {
 }
 
 /// The first of these, all longer than a piece, that the text holds.
-fn holds_one_of<'s>(text: &str, secrets: &'s [String]) -> Option<&'s str> {
+pub(crate) fn holds_one_of<'s>(text: &str, secrets: &'s [String]) -> Option<&'s str> {
     const PIECE: usize = 16;
     let mut beginnings: HashMap<&[u8], Vec<&str>> = HashMap::new();
     for secret in secrets {

@@ -26,6 +26,7 @@
 //! | `explain` | every refusal code, and what is said of a request that met it |
 //! | `surface` | routes, bodies, the document |
 //! | `metrics` | the admin listener |
+//! | `traces` | spans, at a collector of OpenTelemetry |
 //! | `commands` | what the command line prints |
 //! | `logs` | what is never logged
 //! | `moving` | `account move` between clusters, killed at any moment, under a writing application |
@@ -71,4 +72,5 @@ mod revocation;
 mod rules;
 mod settings;
 mod surface;
+mod traces;
 mod world;

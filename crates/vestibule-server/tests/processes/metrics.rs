@@ -30,6 +30,8 @@ const NAMES: &[(&str, &[&str])] = &[
         &["endpoint"],
     ),
     ("vestibule_users_provisioned_total", &[]),
+    ("vestibule_spans_exported_total", &[]),
+    ("vestibule_spans_dropped_total", &[]),
     ("vestibule_tenant_sessions_open", &[]),
     ("vestibule_tenant_sessions_opened_total", &[]),
 ];

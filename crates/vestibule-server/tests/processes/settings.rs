@@ -64,6 +64,18 @@ const WRONG: &[(&str, &str)] = &[
     ("VESTIBULE_ACCESS_LOG", "1.5"),
     ("VESTIBULE_LOG", "vestibule=loud"),
     ("VESTIBULE_LOG_FORMAT", "xml"),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "http://hunter2:hunter2@otel.example:4318",
+    ),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://otel.example:4317"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel.example:4318"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "production"),
+    ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+    ("OTEL_TRACES_SAMPLER_ARG", "10%"),
+    ("OTEL_SDK_DISABLED", "perhaps"),
 ];
 
 /// The same for settings that are read only where the database is PostgreSQL.
@@ -90,6 +102,7 @@ const FREE: &[&str] = &[
     "API_AUDIENCES",
     "AUTHRESS_APPLICATIONS",
     "TENANT_DATABASE_DIR",
+    "OTEL_SERVICE_NAME",
 ];
 
 /// A place with everything that `serve` requires.

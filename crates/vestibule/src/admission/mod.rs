@@ -48,6 +48,11 @@ impl Admission {
         Source::of(peer?, headers, &self.trusted_proxies)
     }
 
+    /// Whether it is a proxy whose word about a request counts.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        Network::any_contains(&self.trusted_proxies, peer)
+    }
+
     /// Whether a new token from there is looked at.
     ///
     /// # Errors

@@ -11,12 +11,14 @@ use axum::extract::{ConnectInfo, MatchedPath};
 use http::{Extensions, HeaderMap, HeaderValue, Method};
 use serde::{Serialize, Serializer};
 use tokio::sync::OnceCell;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
-    error::{OutageStatus, Reason, Refusal},
-    principal::Principal,
+    error::{OutageStatus, Reason, Refusal, RefusedCaller},
+    principal::{Principal, PrincipalKind},
     tenancy::SessionScope,
+    trace::{self, TraceId},
     vestibule::Vestibule,
 };
 
@@ -98,6 +100,12 @@ impl RequestContext {
         *self.request_id.get_or_init(RequestId::generate)
     }
 
+    /// Whether the other end of the connection is a proxy that is believed.
+    pub(crate) fn is_from_trusted_proxy(&self) -> bool {
+        let authenticator = self.vestibule.authenticator();
+        self.peer.is_some_and(|peer| authenticator.trusts(peer))
+    }
+
     pub(crate) fn outage_status(&self) -> OutageStatus {
         self.vestibule.outage_status()
     }
@@ -120,6 +128,7 @@ pub struct RequestFacts<'a> {
     pub(super) route: Option<&'a MatchedPath>,
     pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) refusal: Option<&'a Refusal>,
+    pub(super) span: &'a Span,
     pub(super) began: Instant,
 }
 
@@ -159,6 +168,36 @@ impl RequestFacts<'_> {
     pub fn refusal(&self) -> Option<&Refusal> {
         self.refusal
             .or_else(|| self.context.authenticated().and_then(Result::err))
+    }
+
+    /// What kind of caller it was: one that was let in, or one that was refused and is known, such
+    /// as one that is suspended.
+    pub fn caller_kind(&self) -> Option<PrincipalKind> {
+        match (self.principal(), self.refused_caller()) {
+            (Some(principal), _) => Some(principal.kind()),
+            (None, Some(caller)) if caller.user_id.is_some() => Some(PrincipalKind::User),
+            (None, Some(_)) => Some(PrincipalKind::Machine),
+            (None, None) => None,
+        }
+    }
+
+    /// The account of that caller.
+    pub fn account_id(&self) -> Option<Uuid> {
+        match (self.principal(), self.refused_caller()) {
+            (Some(principal), _) => Some(principal.account().id),
+            (None, Some(caller)) => Some(caller.account_id),
+            (None, None) => None,
+        }
+    }
+
+    fn refused_caller(&self) -> Option<&RefusedCaller> {
+        self.refusal().and_then(|refusal| refusal.caller.as_ref())
+    }
+
+    /// The request's trace, where spans are recorded by `tracing-opentelemetry`; see
+    /// [`trace`](crate::trace).
+    pub fn trace_id(&self) -> Option<TraceId> {
+        trace::trace_id(self.span)
     }
 
     /// The exact reason of [`RequestFacts::refusal`].

@@ -22,9 +22,10 @@ use http::{
 };
 use tower_layer::Layer;
 use tower_service::Service;
+use tracing::{Instrument as _, Span};
 
 use super::{Problem, RequestFacts, context::RequestContext};
-use crate::{error::Code, vestibule::Vestibule};
+use crate::{error::Code, trace, vestibule::Vestibule};
 
 type Observer = Arc<dyn Fn(&RequestFacts<'_>, &Response) + Send + Sync>;
 
@@ -105,8 +106,12 @@ where
             self.layer.vestibule.clone(),
             request.extensions(),
         ));
-        let observed = self.layer.observer.clone().map(|observer| Observed {
+        let span = trace::request(&request, || context.is_from_trusted_proxy());
+        let observer = self.layer.observer.clone();
+        let is_observed = observer.is_some() || !span.is_disabled();
+        let observed = is_observed.then(|| Observed {
             observer,
+            span: span.clone(),
             began: Instant::now(),
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
@@ -117,7 +122,7 @@ where
         // Dropped with the future when the client goes away: whatever the handler left running
         // somewhere, its session ends here.
         let guard = context.scope().guard();
-        Box::pin(async move {
+        let answering = async move {
             let _guard = guard;
             // A handler's panic is the end of its request, not of the connection: the caller is
             // told, and nothing of what the handler did stays.
@@ -134,12 +139,14 @@ where
                 observed.report(&context, &response);
             }
             Ok(response)
-        })
+        };
+        Box::pin(answering.instrument(span))
     }
 }
 
 struct Observed {
-    observer: Observer,
+    observer: Option<Observer>,
+    span: Span,
     began: Instant,
     method: Method,
     route: Option<MatchedPath>,
@@ -155,9 +162,13 @@ impl Observed {
             route: self.route.as_ref(),
             authorization: self.authorization.as_ref(),
             refusal: problem.and_then(Problem::refusal),
+            span: &self.span,
             began: self.began,
         };
-        (self.observer)(&facts, response);
+        trace::answered(&self.span, &facts, response.status());
+        if let Some(observer) = &self.observer {
+            observer(&facts, response);
+        }
     }
 }
 

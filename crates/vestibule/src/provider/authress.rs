@@ -16,6 +16,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
+use tracing::Instrument as _;
 use url::Url;
 
 use super::{
@@ -28,6 +29,7 @@ use crate::{
     clock::{SharedClock, Timestamp},
     settings::{ProviderSettings, SettingsError},
     token::{KeySet, KeySetId},
+    trace,
 };
 
 /// Calls about users, tenants and clients at the same time. More would only queue at the
@@ -278,7 +280,8 @@ impl AuthressApi {
         call: impl Future<Output = Result<Found<T>, Failed>>,
     ) -> Result<Found<T>, ProviderError> {
         let started = Instant::now();
-        let result = call.await.map_err(|failed| {
+        let span = trace::provider(endpoint.as_str());
+        let result = call.instrument(span.clone()).await.map_err(|failed| {
             self.transport.warn(endpoint, &failed);
             failed.error
         });
@@ -291,6 +294,9 @@ impl AuthressApi {
             Err(ProviderError::Unusable(_)) => "unusable",
             Err(ProviderError::OverBudget) => "over_budget",
         };
+        if result.is_err() {
+            trace::failed(&span, outcome);
+        }
         let endpoint = endpoint.as_str();
         metrics::counter!(
             "vestibule_provider_requests_total",

@@ -18,6 +18,7 @@ use tokio::{
     sync::{OnceCell, watch},
     time::Instant,
 };
+use tracing::{Instrument as _, Span};
 
 use super::{
     ProviderError,
@@ -198,7 +199,8 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
                 (Decision::Use, Some(value)) => return Ok(value),
                 (Decision::UseAndFetch { probe }, Some(value)) => {
                     if let Some(fetch) = fetch(Urgency::Background) {
-                        self.launch(&mut state, probe, fetch);
+                        // Nobody waits for it: it is no part of this request's trace.
+                        self.launch(&mut state, probe, fetch, Span::none());
                     }
                     return Ok(value);
                 }
@@ -211,7 +213,9 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
                     match (state.flight.clone(), usable) {
                         (Some(flight), _) => flight,
                         (None, usable) => match (fetch(urgency), usable) {
-                            (Some(fetch), _) => self.launch(&mut state, false, fetch),
+                            (Some(fetch), _) => {
+                                self.launch(&mut state, false, fetch, Span::current())
+                            }
                             (None, Some(value)) => return Ok(value),
                             (None, None) => return Err(ProviderError::OverBudget),
                         },
@@ -247,7 +251,7 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
             return Fresher::Wait(flight.clone());
         }
         match may_start() {
-            Ok(fetch) => Fresher::Wait(self.launch(&mut state, false, fetch)),
+            Ok(fetch) => Fresher::Wait(self.launch(&mut state, false, fetch, Span::current())),
             Err(why) => Fresher::NotNow {
                 why,
                 failing: state
@@ -263,7 +267,7 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
         let mut state = self.lock();
         match &state.flight {
             Some(flight) => flight.clone(),
-            None => self.launch(&mut state, false, fetch()),
+            None => self.launch(&mut state, false, fetch(), Span::current()),
         }
     }
 
@@ -314,8 +318,14 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
         let _ = recalled.await;
     }
 
-    /// Starts a fetch; the caller has seen, under the lock, that there is none.
-    fn launch(self: &Arc<Self>, state: &mut State<T>, probe: bool, fetch: Fetch<T>) -> Flight<T> {
+    /// Starts a fetch, within `span`; the caller has seen, under the lock, that there is none.
+    fn launch(
+        self: &Arc<Self>,
+        state: &mut State<T>,
+        probe: bool,
+        fetch: Fetch<T>,
+        span: Span,
+    ) -> Flight<T> {
         let (done, outcome) = watch::channel(None);
         state.started += 1;
         let number = state.started;
@@ -331,7 +341,7 @@ impl<T: Clone + Send + Sync + 'static> Slot<T> {
             started: Instant::now(),
             done: Some(done),
         };
-        tokio::spawn(async move { landing.land(fetch.await) });
+        tokio::spawn(async move { landing.land(fetch.await) }.instrument(span));
         flight
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, AUTHORIZATION},
 };
 use reqwest::{Client, Proxy, Response, redirect};
@@ -24,7 +24,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::ProviderError;
-use crate::settings::{ProviderSettings, SettingProblem, SettingsError};
+use crate::{
+    settings::{ProviderSettings, SettingProblem, SettingsError},
+    trace,
+};
 
 /// The largest answer that is read. Real ones are a few kilobytes.
 pub(super) const MAX_ANSWER: usize = 1 << 20;
@@ -167,6 +170,7 @@ impl Transport {
         let Some(lane) = self.lanes.get(&origin(&url)) else {
             return Err(ProviderError::Unusable("its origin is not configured").into());
         };
+        trace::calls(&url);
         let client = lane.client.load_full();
         let exchange = exchange(&client, url, authorization);
         match tokio::time::timeout_at(deadline, exchange).await {
@@ -277,7 +281,11 @@ async fn exchange(
     if let Some(authorization) = authorization {
         request = request.header(AUTHORIZATION, authorization);
     }
+    let mut context = HeaderMap::new();
+    trace::send(&mut context);
+    let request = request.headers(context);
     let response = request.send().await.map_err(Failed::network)?;
+    trace::answers(response.status());
     match response.status() {
         StatusCode::OK => Ok(Answer::Body(read(response).await?)),
         StatusCode::NOT_FOUND => Ok(Answer::Gone),
@@ -308,6 +316,14 @@ async fn read(mut response: Response) -> Result<Bytes, Failed> {
 /// None of them can be read.
 pub fn tls_of_the_system() -> Result<ClientConfig, SettingsError> {
     tls(system_roots()?)
+}
+
+/// TLS that trusts nobody, for clients that call plain http only.
+///
+/// # Errors
+/// None that is known.
+pub fn tls_without_roots() -> Result<ClientConfig, SettingsError> {
+    tls(RootCertStore::empty())
 }
 
 fn tls(roots: RootCertStore) -> Result<ClientConfig, SettingsError> {

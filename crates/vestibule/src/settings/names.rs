@@ -249,6 +249,51 @@ pub const SETTINGS: &[Setting] = &[
         "text on a terminal, else json",
         "text or json",
     ),
+    open(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "none: no traces",
+        "collector of OpenTelemetry that traces are exported to, by OTLP over HTTP; /v1/traces is added",
+    ),
+    open(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT with /v1/traces",
+        "the same for traces alone, taken as it is",
+    ),
+    secret(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "none",
+        "headers that the collector asks for, as api-key=…,x-tenant=acme",
+    ),
+    open(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "http/protobuf",
+        "the one that is spoken; for a platform that sets another for everybody",
+    ),
+    open(
+        "OTEL_SERVICE_NAME",
+        "vestibule",
+        "name of this server in traces",
+    ),
+    open(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "empty",
+        "what else traces say of this server, as deployment.environment.name=production,…",
+    ),
+    open(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        "which traces are recorded: always_on, always_off, traceidratio, or as a trusted proxy has          decided and else as these say: parentbased_always_on, …",
+    ),
+    open(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "1",
+        "the share for traceidratio and parentbased_traceidratio, such as 0.01",
+    ),
+    open(
+        "OTEL_SDK_DISABLED",
+        "false",
+        "true: no traces, and no other OTEL_ setting is looked at",
+    ),
 ];
 
 /// What only the file can have: lists of tables, in lower case, and what they mean.

@@ -101,6 +101,14 @@ impl Place {
         }
     }
 
+    /// The database system, by OpenTelemetry's name.
+    pub(super) const fn system(&self) -> &'static str {
+        match self {
+            Self::Files(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+
     pub(super) fn postgres(&self) -> Option<&Clusters> {
         match self {
             Self::Files(_) => None,

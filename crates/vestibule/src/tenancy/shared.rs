@@ -19,7 +19,10 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{SessionError, TenantSpaces, spaces::Lease};
-use crate::store::{Query, Rows};
+use crate::{
+    store::{Query, Rows},
+    trace,
+};
 
 /// A statement of a kept handle that runs while the request ends may take this long; then it is
 /// stopped, and nothing is committed, because half of it would be.
@@ -307,18 +310,20 @@ impl Statement {
     }
 
     async fn open(&self, slot: &mut Slot) -> Result<Lease, SessionError> {
+        let span = trace::session(self.spaces.place().system(), self.account);
         let opened = tokio::select! {
             biased;
             () = self.ends.broken.cancelled() => return Err(SessionError::Aborted),
             () = self.ends.closing.cancelled() => Err(SessionError::SessionClosed),
-            opened = self.spaces.begin(self.account) => opened,
+            opened = self.spaces.begin(self.account).instrument(span.clone()) => opened,
         };
         match opened {
             Ok(mut lease) => {
-                lease.count_as_session();
+                lease.count_as_session(span);
                 Ok(lease)
             }
             Err(error) => {
+                trace::session_failed(&span);
                 // Nothing was done yet: another statement may try again.
                 *slot = Slot::Idle;
                 Err(error)

@@ -20,6 +20,7 @@ use tokio::{
     runtime::Handle,
     sync::{Mutex as AsyncMutex, OwnedMutexGuard},
 };
+use tracing::Span;
 use uuid::Uuid;
 
 use super::{
@@ -33,6 +34,7 @@ use crate::{
     clock::{SharedClock, Timestamp},
     settings::{DatabaseLocation, DatabaseSettings},
     store::{Change, Connection, Directory, IDLE_LIMIT, Ids, Query, StoreError, sqlite},
+    trace,
 };
 
 /// The data spaces of all accounts. Cheap to clone.
@@ -341,21 +343,23 @@ pub(super) struct Lease {
     counted: Option<Counted>,
 }
 
-/// Counts a session as open as long as it lives.
+/// Counts a session as open as long as it lives, which its span does too.
 #[derive(Debug)]
-struct Counted(());
+struct Counted(Span);
 
 impl Counted {
-    fn new() -> Self {
+    fn new(span: Span) -> Self {
         metrics::counter!("vestibule_tenant_sessions_opened_total").increment(1);
         metrics::gauge!("vestibule_tenant_sessions_open").increment(1);
-        Self(())
+        Self(span)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         metrics::gauge!("vestibule_tenant_sessions_open").decrement(1);
+        // A span lasts until it was left last.
+        self.0.in_scope(|| {});
     }
 }
 
@@ -380,8 +384,15 @@ impl Lease {
     }
 
     /// From here on the lease is a tenant session, and counted as one.
-    pub(super) fn count_as_session(&mut self) {
-        self.counted.get_or_insert_with(Counted::new);
+    pub(super) fn count_as_session(&mut self, span: Span) {
+        self.counted.get_or_insert_with(|| Counted::new(span));
+    }
+
+    /// Notes how the session ended.
+    fn ended(&self, how: &'static str) {
+        if let Some(Counted(span)) = &self.counted {
+            trace::session_ended(span, how);
+        }
     }
 
     /// Begins the transaction where the account's data lie: also where they have moved, and this
@@ -515,6 +526,7 @@ impl Lease {
         let space = self.space_mut()?;
         match tokio::time::timeout(limit, space.commit()).await {
             Ok(Ok(())) => {
+                self.ended("commit");
                 self.give_back();
                 Ok(())
             }
@@ -530,6 +542,7 @@ impl Lease {
             return;
         }
         if let Ok(Ok(())) = tokio::time::timeout(limit, space.rollback()).await {
+            self.ended("rollback");
             self.give_back();
         }
     }

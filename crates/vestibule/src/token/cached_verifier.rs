@@ -55,6 +55,16 @@ pub enum CacheOutcome {
     Miss,
 }
 
+impl CacheOutcome {
+    /// As metrics and spans say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     verifier: Arc<Verifier>,
