@@ -27,6 +27,7 @@ use super::{
     budget::{Budget, Permit},
     places::{Place, Seat},
     postgres::Clusters,
+    retention::Retention,
     space::{Begun, Space},
 };
 use crate::{
@@ -47,7 +48,7 @@ struct Inner {
     clock: SharedClock,
     ids: Ids,
     timeout: Duration,
-    activity_keep: u32,
+    retention: Retention,
     size: usize,
     budget: Budget,
     turns: Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>,
@@ -117,7 +118,7 @@ impl TenantSpaces {
                 ids: Ids::new(Arc::clone(&clock)),
                 clock,
                 timeout: settings.timeout,
-                activity_keep: settings.activity_keep,
+                retention: Retention::of(settings),
                 size,
                 budget: Budget::new(size),
                 turns: Mutex::default(),
@@ -176,9 +177,8 @@ impl TenantSpaces {
         &self.inner.runtime
     }
 
-    /// How many entries of activity an account keeps; 0: none are written.
-    pub(super) fn activity_keep(&self) -> u32 {
-        self.inner.activity_keep
+    pub(super) fn retention(&self) -> Retention {
+        self.inner.retention
     }
 
     pub(super) fn timeout(&self) -> Duration {

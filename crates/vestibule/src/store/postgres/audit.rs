@@ -68,6 +68,8 @@ pub enum Danger {
     CreateInSchema,
     /// It may empty tables, or attach something to them.
     TableRights,
+    /// It may change or remove entries of accounts' activity.
+    ActivityRights,
     /// It reaches the directory's tables without its functions.
     DirectoryTables,
     /// It may call functions that are its owner's.
@@ -141,6 +143,12 @@ const KNOWN: &[(Danger, &str, &str)] = &[
         "REVOKE TRUNCATE, REFERENCES, TRIGGER ON these tables FROM PUBLIC and from the login",
     ),
     (
+        Danger::ActivityRights,
+        "activity-rights",
+        "REVOKE UPDATE, DELETE ON these tables FROM PUBLIC and from the login; `vestibule migrate` \
+         does it",
+    ),
+    (
         Danger::DirectoryTables,
         "directory-tables",
         "REVOKE ALL ON ALL TABLES IN SCHEMA vestibule FROM PUBLIC and from the login; `vestibule \
@@ -204,6 +212,7 @@ impl Danger {
             }
             Self::CreateInSchema => "The login may make tables or functions in a schema",
             Self::TableRights => "The login may empty tables, or attach something to them",
+            Self::ActivityRights => "The login may change or remove entries of accounts' activity",
             Self::DirectoryTables => {
                 "The login reaches the directory's tables without its functions"
             }
@@ -363,7 +372,7 @@ async fn binding_is_refused(
 }
 
 /// What the owner's login sees of what binds transactions on a database, and of the directory
-/// where it lies there. `connection` has an open transaction.
+/// where it lies there. `holds_activity`: accounts' data lie there too. `connection` has an open transaction.
 ///
 /// # Errors
 /// Where the database fails.
@@ -372,6 +381,7 @@ pub(crate) async fn of_owner(
     login: &str,
     keys: &[BindingKey],
     holds_directory: bool,
+    holds_activity: bool,
 ) -> Result<Vec<Finding>, StoreError> {
     const MIGRATE: &str = "vestibule migrate";
     let kept: Vec<(Vec<u8>,)> =
@@ -404,6 +414,9 @@ pub(crate) async fn of_owner(
         ));
     }
     let mut wanted = vec!["bound_account", "require_unfenced"];
+    if holds_activity {
+        wanted.push("remove_old_activity");
+    }
     if holds_directory {
         wanted.extend(OPERATIONS.iter().copied().flatten().map(|it| it.name));
     }

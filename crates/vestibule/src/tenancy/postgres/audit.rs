@@ -223,8 +223,15 @@ impl Clusters {
                     login,
                     &self.settings.binding_keys,
                     holds_directory,
+                    self.tenancy != Tenancy::Database,
                 )
                 .await?,
+            );
+        }
+        if self.tenancy != Tenancy::Database {
+            findings.extend(
+                self.about_activity(&mut connection, cluster.shown())
+                    .await?,
             );
         }
         findings.extend(self.strays(&mut connection, cluster, placed).await?);
@@ -369,12 +376,53 @@ impl Clusters {
         findings.extend(lacking_rights(&mut connection, &space, login).await?);
         if self.tenancy == Tenancy::Database {
             findings.extend(about_own_database(&mut connection, login).await?);
+            findings.extend(self.about_activity(&mut connection, &shown(unit)).await?);
         }
         script(&mut connection, "ROLLBACK").await?;
         close(connection).await;
         let applied = self.applied(cluster, unit, owners).await?;
         findings.extend(about_migrations(unit, kept, &applied));
         Ok(findings)
+    }
+
+    /// What the owner lets go of accounts' activity is what the settings say.
+    async fn about_activity(
+        &self,
+        connection: &mut PgConnection,
+        place: &str,
+    ) -> Result<Vec<Finding>, StoreError> {
+        const FUNCTION: &str = "vestibule.remove_old_activity(bigint,uuid)";
+        let (there,): (bool,) = sqlx::query_as("SELECT to_regprocedure($1) IS NOT NULL")
+            .persistent(false)
+            .bind(FUNCTION)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !there {
+            return Ok(vec![Finding::problem(
+                "activity_function_missing",
+                format!("{place}: there is no function {FUNCTION}: no entry of activity ever goes"),
+                "vestibule migrate",
+            )]);
+        }
+        let limits: Option<(i64, i64)> =
+            sqlx::query_as("SELECT keep, max_age FROM vestibule.activity_limits")
+                .persistent(false)
+                .fetch_optional(connection)
+                .await?;
+        let wanted = (self.retention.keeps(), self.retention.max_age_millis());
+        Ok((limits != Some(wanted))
+            .then(|| {
+                Finding::warning(
+                    "activity_limits",
+                    format!(
+                        "{place}: ACTIVITY_KEEP and ACTIVITY_MAX_AGE are not what `migrate` was \
+                         last run with, which says how much of the activity may go"
+                    ),
+                    "vestibule migrate",
+                )
+            })
+            .into_iter()
+            .collect())
     }
 
     /// Where accounts share tables, each has a row of its own there.
