@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{Connection, Page, PageOf, Query, newest_first},
+    store::{Connection, Kind, Operation, Page, PageOf, Query, newest_first},
 };
 
 /// Events that wait. More would only show that the database is too slow for them.
@@ -38,6 +38,27 @@ const PARALLEL: usize = 64;
 const AT_A_TIME: usize = 500;
 /// Entries that may come before the oldest are removed again.
 const PRUNE_AFTER: usize = 500;
+
+/// On PostgreSQL the application's login cannot write the table: there it is a function of
+/// `postgres/activity.sql`, which demands a proof.
+static NOTE: Operation = Operation {
+    name: "note_activity",
+    takes: &[
+        Kind::Uuid,
+        Kind::BigInt,
+        Kind::Text,
+        Kind::Uuid,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Bytes,
+    ],
+    gives: &[],
+    sql: "INSERT INTO vestibule_activity
+              (id, at, kind, user_id, client_id, reason, request_id, token_hash)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+          ON CONFLICT DO NOTHING",
+};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -316,22 +337,17 @@ impl Entry {
 
     pub(super) async fn insert(self, on: Connection<'_>) -> Result<(), SessionError> {
         let event = self.event;
-        Query::new(
-            "INSERT INTO vestibule_activity
-                 (id, at, kind, user_id, client_id, reason, request_id, token_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(self.id)
-        .bind(self.at)
-        .bind(event.kind.as_str())
-        .bind(event.user_id)
-        .bind(event.client_id)
-        .bind(event.reason)
-        .bind(event.request_id)
-        .bind(event.token_hash)
-        .execute(on)
-        .await?;
+        Query::of(&NOTE)
+            .bind(self.id)
+            .bind(self.at)
+            .bind(event.kind.as_str())
+            .bind(event.user_id)
+            .bind(event.client_id)
+            .bind(event.reason)
+            .bind(event.request_id)
+            .bind(event.token_hash)
+            .execute(on)
+            .await?;
         Ok(())
     }
 }
@@ -480,7 +496,7 @@ async fn write(
 ) -> Result<(), SessionError> {
     let mut lease = spaces.begin(account).await?;
     for entry in entries {
-        entry.insert(lease.connection()?).await?;
+        entry.insert(lease.calling()?).await?;
     }
     lease.commit().await
 }
@@ -495,7 +511,7 @@ pub(super) async fn insert_for_test(
     let entry = Entry::new(spaces, ActivityEvent::new(account, ActivityKind::Refusal));
     let id = entry.id;
     let mut lease = spaces.begin(account).await.unwrap();
-    entry.insert(lease.connection().unwrap()).await.unwrap();
+    entry.insert(lease.calling().unwrap()).await.unwrap();
     let on = lease.connection().unwrap();
     retention::remove_old(on, keep, spaces.now()).await.unwrap();
     lease.commit().await.unwrap();

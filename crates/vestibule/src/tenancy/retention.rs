@@ -1,8 +1,8 @@
 //! How much of an account's activity is kept, and how the rest goes.
 //!
-//! On PostgreSQL the application's login may add entries and read them, and no more: what is to go
-//! is removed by a function of the owner (`postgres/activity.sql`), which keeps at least what
-//! `migrate` was told to keep, whoever calls it.
+//! On PostgreSQL the application's login may read entries, and no more: what is to go is removed by
+//! a function of the owner (`postgres/activity.sql`), which keeps at least what `migrate` was told
+//! to keep, whoever calls it.
 
 use std::time::Duration;
 

@@ -487,6 +487,11 @@ impl Lease {
         Ok(self.space_mut()?.connection())
     }
 
+    /// The connection for calls of our functions, which demand a proof on PostgreSQL.
+    pub(super) fn calling(&mut self) -> Result<Connection<'_>, SessionError> {
+        Ok(self.space_mut()?.calling())
+    }
+
     /// Notes whether a statement runs: one that is dropped midway is ended on the server too.
     pub(super) fn set_busy(&mut self, busy: bool) {
         self.busy = busy;

@@ -1,9 +1,36 @@
--- How entries of an account's activity go: the application's login may add and read them only. In
--- every database that holds accounts' data; run by the owner, again and again.
+-- How entries of an account's activity come, and how they go: the application's login may read them
+-- and no more. In every database that holds accounts' data; run by the owner, again and again.
 --
--- Anybody's SQL in a session may call the function: so what it leaves is the owner's word, and no
--- argument makes that less. It reaches the account that the transaction is bound to, and no other.
+-- Anybody's SQL in a session may call these functions. They reach the account that the transaction
+-- is bound to, and no other.
 
+-- Adds an entry. Who calls it shows that the server itself does (`require_proof`): else a session's
+-- SQL could tell tales, and with many of them push out what is true.
+CREATE OR REPLACE FUNCTION vestibule.note_activity(
+    id uuid, at bigint, kind text, user_id uuid, client_id text, reason text, request_id text,
+    token_hash bytea, minute bigint, proof bytea
+) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    account uuid := $ACCOUNT;
+    activity text := $SPACE;
+    touched bigint;
+BEGIN
+    PERFORM vestibule.require_proof('note_activity', ARRAY[id::text, at::text, kind, user_id::text,
+        client_id, reason, request_id, encode(token_hash, 'hex')], minute, proof);
+    IF account IS NULL THEN
+        RETURN 0;
+    END IF;
+    EXECUTE format(
+        'INSERT INTO %s (id, at, kind, user_id, client_id, reason, request_id, token_hash)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING', activity)
+    USING id, at, kind, user_id, client_id, reason, request_id, token_hash;
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    RETURN touched;
+END
+$function$;
+
+-- What stays is the owner's word, and no argument makes that less.
 CREATE TABLE IF NOT EXISTS vestibule.activity_limits (
     -- One row.
     position INTEGER PRIMARY KEY CHECK (position = 1),
@@ -18,8 +45,8 @@ ON CONFLICT (position) DO UPDATE SET keep = excluded.keep, max_age = excluded.ma
 -- Removes all but the newest `wanted`, and what comes before the id `first_kept`, as far as the
 -- limits let it; how many these were.
 --
--- Whoever adds entries chooses their ids, in which the time stands. Those of a time to come count
--- for nothing: a few would push out all that is true, for ever.
+-- In an entry's id stands its time. Those of a time to come count for nothing: a few, of a server
+-- whose clock was wrong, would push out all that is true, for ever.
 CREATE OR REPLACE FUNCTION vestibule.remove_old_activity(wanted bigint, first_kept uuid)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
@@ -52,5 +79,8 @@ BEGIN
     RETURN removed;
 END
 $function$;
-REVOKE ALL ON FUNCTION vestibule.remove_old_activity(bigint, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION vestibule.remove_old_activity(bigint, uuid) TO $LOGIN;
+
+REVOKE ALL ON FUNCTION vestibule.remove_old_activity(bigint, uuid), vestibule.note_activity(
+    uuid, bigint, text, uuid, text, text, text, bytea, bigint, bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION vestibule.remove_old_activity(bigint, uuid), vestibule.note_activity(
+    uuid, bigint, text, uuid, text, text, text, bytea, bigint, bytea) TO $LOGIN;

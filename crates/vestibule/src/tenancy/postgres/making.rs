@@ -244,10 +244,21 @@ impl Clusters {
         login: &str,
     ) -> Result<(), StoreError> {
         script(connection, OWN_DATABASE).await?;
+        self.prepare_proofs(connection, login).await?;
         let query = Query::new("SELECT current_database()::text");
         let name: Option<(String,)> = query.fetch_optional(plain(connection)).await?;
         let (name,) = name.unwrap_or_default();
         script(connection, &self.securing_own_database(&name, login)).await
+    }
+
+    /// The keys with which calls of functions are proven in an account's own database, where there
+    /// are any. From here on names without a schema are not the space's.
+    pub(super) async fn prepare_proofs(
+        &self,
+        connection: &mut PgConnection,
+        login: &str,
+    ) -> Result<(), StoreError> {
+        prepare_binding(connection, &self.settings.binding_keys, login).await
     }
 
     /// The functions and the fence of an account's own database, and who may connect to it. Safe
@@ -266,7 +277,7 @@ impl Clusters {
         )
     }
 
-    /// How entries of activity go, and how many stay.
+    /// How entries of activity come and go, and how many stay.
     fn retaining(&self, login: &str) -> String {
         let (account, space, own) = match self.tenancy {
             Tenancy::Row => (

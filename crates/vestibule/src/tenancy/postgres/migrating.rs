@@ -85,9 +85,11 @@ impl Clusters {
                 && work.secures
             {
                 let login = cluster.logins.application.login();
+                self.prepare_proofs(&mut owner.connection, login).await?;
                 let own = self.securing_own_database(&database_of(account), login);
                 securing = format!("{own}; {securing}");
             }
+            let connection = &mut owner.connection;
             secure(connection, &format!("{securing}; COMMIT")).await?;
             owners.give_back(owner).await;
         } else {

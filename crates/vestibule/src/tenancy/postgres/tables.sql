@@ -12,9 +12,8 @@
 --             whatever name they are called by.
 --   database  the application's login has what it needs there, and no more.
 --
--- In all of them the login may read and write rows and use sequences, and of our own tables add to
--- the activity and read the others; it owns nothing and may not truncate, reference or attach
--- triggers. What a migration made that would go around this is refused (SQLSTATE VB002) with the name
+-- In all of them the login may read and write rows and use sequences, and read our own tables; it
+-- owns nothing and may not truncate, reference or attach triggers. What a migration made that would go around this is refused (SQLSTATE VB002) with the name
 -- of the thing and what to write instead, and the transaction is to be rolled back. Calling them
 -- again changes nothing.
 --
@@ -312,11 +311,10 @@ BEGIN
                     CASE
                         WHEN c.relkind = 'S' THEN '{USAGE}'
                         WHEN c.relkind = 'm' OR c.relkind = 'r'
-                            AND c.relname IN ('vestibule_account', 'vestibule_migrations')
+                            -- Entries of activity come and go by functions (activity.sql).
+                            AND c.relname IN ('vestibule_account', 'vestibule_activity',
+                                'vestibule_migrations')
                             THEN '{SELECT}'
-                        -- Entries go by vestibule.remove_old_activity alone.
-                        WHEN c.relkind = 'r' AND c.relname = 'vestibule_activity'
-                            THEN '{INSERT,SELECT}'
                         -- The bits of the commands: 4 for UPDATE, 8 for INSERT, 16 for DELETE.
                         WHEN c.relkind = 'v' THEN array_remove(ARRAY[
                             CASE WHEN pg_relation_is_updatable(c.oid, true) & 16 > 0
@@ -355,7 +353,7 @@ BEGIN
     FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
     WHERE c.oid = ANY (relations) AND a.grantee NOT IN (0, c.relowner)
       AND (a.privilege_type IN ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
-          OR c.relname = 'vestibule_activity' AND a.privilege_type IN ('UPDATE', 'DELETE'))
+          OR c.relname = 'vestibule_activity' AND a.privilege_type <> 'SELECT')
       AND pg_has_role(app, a.grantee, 'MEMBER')
     LIMIT 1;
     IF why IS NOT NULL THEN
@@ -1232,7 +1230,7 @@ BEGIN
                 'login_may_trigger_or_reference'
             WHEN o.name IN ('vestibule_account', 'vestibule_migrations')
                 AND a.privilege_type <> 'SELECT' THEN 'login_may_change_ours'
-            WHEN o.name = 'vestibule_activity' AND a.privilege_type NOT IN ('SELECT', 'INSERT')
+            WHEN o.name = 'vestibule_activity' AND a.privilege_type <> 'SELECT'
                 THEN 'login_may_change_activity'
         END
         UNION ALL

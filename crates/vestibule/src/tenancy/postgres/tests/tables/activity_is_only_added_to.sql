@@ -1,7 +1,7 @@
 -- accepted
 -- tenancy: row schema database
 CREATE TABLE notes (id bigint PRIMARY KEY);
---> account 1
+--> owner for account 1
 INSERT INTO vestibule_activity (id, at, kind, token_hash)
 VALUES ('019a0000-0000-7000-8000-000000000001', 1, 'refusal', 'a'),
     ('019a0000-0000-7000-8000-000000000002', 2, 'refusal', NULL),
@@ -26,6 +26,19 @@ LOCK TABLE vestibule_activity IN EXCLUSIVE MODE;
 ALTER TABLE vestibule_activity DISABLE ROW LEVEL SECURITY;
 --> account 1 fails: must be owner
 DROP TABLE vestibule_activity;
+--> account 1 fails: permission denied
+INSERT INTO vestibule_activity (id, at, kind)
+VALUES ('019a0000-0000-7000-8000-000000000004', 0, 'sign_in');
+--> account 1 fails: no proof for note_activity
+SELECT vestibule.note_activity('019a0000-0000-7000-8000-000000000004', 0, 'sign_in', NULL, NULL,
+    NULL, NULL, NULL, (extract(epoch FROM now()) / 60)::bigint, '');
+--> account 1 fails: no proof for note_activity
+SELECT vestibule.note_activity('019a0000-0000-7000-8000-000000000004', 0, 'sign_in', NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL);
+--> account 1 fails: permission denied
+SELECT vestibule.require_proof('note_activity', '{}', 0, '');
+--> account 1 fails: permission denied
+SELECT * FROM vestibule.binding_keys;
 --> account 1 fails: permission denied
 UPDATE vestibule.activity_limits SET keep = 0;
 --> account 1 fails: permission denied
