@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{Connection, Kind, Operation, Page, PageOf, Query, newest_first},
+    store::{Connection, Kind, Operation, Page, PageOf, Query, newest_first, run_script},
 };
 
 /// Events that wait. More would only show that the database is too slow for them.
@@ -463,11 +463,9 @@ impl Writer {
             let spaces = self.spaces.clone();
             self.writes.spawn(async move {
                 let count = entries.len();
-                if let Err(error) = write(&spaces, account, entries).await {
+                if let Err(error) = write(&spaces, account, entries, prune).await {
                     tracing::warn!(account.id = %account, %error, count, "activity was lost");
                     dropped(count);
-                } else if prune && let Err(error) = retention::prune(&spaces, account).await {
-                    tracing::warn!(account.id = %account, %error, "old activity was not removed");
                 }
                 account
             });
@@ -493,10 +491,21 @@ async fn write(
     spaces: &TenantSpaces,
     account: Uuid,
     entries: Vec<Entry>,
+    prune: bool,
 ) -> Result<(), SessionError> {
     let mut lease = spaces.begin(account).await?;
     for entry in entries {
         entry.insert(lease.calling()?).await?;
+    }
+    if prune {
+        // In the same transaction, as another may cost a connection; what was written stays where
+        // it fails.
+        run_script(lease.connection()?, "SAVEPOINT written").await?;
+        let on = lease.connection()?;
+        if let Err(error) = retention::remove_old(on, spaces.retention(), spaces.now()).await {
+            tracing::warn!(account.id = %account, %error, "old activity was not removed");
+            run_script(lease.connection()?, "ROLLBACK TO SAVEPOINT written").await?;
+        }
     }
     lease.commit().await
 }

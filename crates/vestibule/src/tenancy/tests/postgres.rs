@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::{Connection as _, PgConnection};
 use vestibule_testbed::TestDatabase;
 
 use super::{add, migrator};
@@ -279,4 +280,22 @@ async fn the_oldest_activity_goes_in_schema() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oldest_activity_goes_in_a_database() {
     the_oldest_activity_goes(Tenancy::Database).await;
+}
+
+/// Nobody ran `migrate` for this version, or somebody took the function away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_are_written_where_the_oldest_cannot_go() {
+    let world = World::new(Tenancy::Row).await;
+    let mut owner = PgConnection::connect(&world.database.owner_url())
+        .await
+        .unwrap();
+    sqlx::raw_sql("DROP FUNCTION vestibule.remove_old_activity(bigint, uuid)")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let log = ActivityLog::start(world.spaces.clone());
+    let account = world.accounts[0].id;
+    log.record(ActivityEvent::new(account, ActivityKind::Refusal));
+    log.flush().await;
+    assert_eq!(world.entries(0).await, 1);
 }
