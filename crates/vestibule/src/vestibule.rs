@@ -441,7 +441,7 @@ impl VestibuleBuilder {
                  LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=0, or one account's SQL can reach another's file"
             );
         }
-        let activity = ActivityLog::start(spaces.clone());
+        let activity = ActivityLog::start_with_rounds(spaces.clone());
 
         let keys = KeySets::new(
             &settings,

@@ -7,14 +7,17 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vestibule::store::{Account, Directory, PageOf};
+use vestibule::{
+    clock::Timestamp,
+    store::{Account, Directory, PageOf},
+};
 
 use super::{
     Global,
     account_move::{self, MoveArgs},
     all_pages,
-    operator::Operator,
-    output::{Answer, Failure, Table, facts, shown},
+    operator::{Operator, segment},
+    output::{Answer, Failure, Table, facts, print_part, shown},
 };
 use crate::admin::api::{Grace, NewAccount};
 
@@ -60,6 +63,14 @@ pub(crate) enum AccountCommand {
     Export {
         /// The account's id
         id: Uuid,
+    },
+    /// What happened in an account, the oldest first, as JSON lines
+    Activity {
+        /// The account's id
+        id: Uuid,
+        /// Only what happened then and later
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
     },
     /// End an account: its users, its service clients and all of its data
     Delete(DeleteArgs),
@@ -114,7 +125,10 @@ pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answ
         return account_move::run(global, &arguments).await;
     }
     let operator = global.operator(false)?;
-    let answer = answer(&operator, command).await;
+    let answer = match command {
+        AccountCommand::Activity { id, since } => activity(&operator, id, since, global.json).await,
+        command => answer(&operator, command).await,
+    };
     operator.close().await;
     answer
 }
@@ -156,8 +170,9 @@ async fn answer(operator: &Operator, command: AccountCommand) -> Result<Answer, 
         }
         AccountCommand::Export { id } => return export(operator, id).await,
         AccountCommand::Delete(arguments) => return delete(operator, &arguments).await,
-        AccountCommand::Move(_) => {
-            return Err(Failure::Usage("this needs the database".to_owned()));
+        // `run` has them.
+        AccountCommand::Move(_) | AccountCommand::Activity { .. } => {
+            return Err(Failure::Usage("this is done elsewhere".to_owned()));
         }
     };
     Ok(one(&account))
@@ -223,6 +238,33 @@ async fn export(operator: &Operator, id: Uuid) -> Result<Answer, Failure> {
     let document = exported(&lines).map_err(|error| Failure::Failed(error.to_string()))?;
     let text = String::from_utf8_lossy(&lines).trim_end().to_owned();
     Ok(Answer::new(&document, text))
+}
+
+/// What happened in the account: JSON lines as they come, or with `--json` one document.
+async fn activity(
+    operator: &Operator,
+    id: Uuid,
+    since: Option<Timestamp>,
+    as_json: bool,
+) -> Result<Answer, Failure> {
+    let mut path = format!("{}/activity/export", path(id));
+    if let Some(since) = since {
+        path.push_str("?since=");
+        path.push_str(&segment(&since.to_rfc3339()));
+    }
+    if !as_json {
+        let print = |part: &[u8]| {
+            print_part(part).map_err(|error| Failure::Failed(format!("standard output: {error}")))
+        };
+        operator.take(Method::GET, &path, None, print).await?;
+        return Ok(Answer::nothing());
+    }
+    let lines = operator.ask(Method::GET, &path, None).await?;
+    let items: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&lines)
+        .into_iter()
+        .collect();
+    let items = items.map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(Answer::new(&json!({ "items": items }), ""))
 }
 
 /// The lines of an export, sorted into one document.

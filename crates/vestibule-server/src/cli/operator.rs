@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, BodyDataStream, Bytes},
 };
+use futures_util::StreamExt as _;
 use http::{Method, Request, StatusCode, header::CONTENT_TYPE};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Url};
@@ -146,7 +147,24 @@ impl Operator {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, Failure> {
-        let (status, answer) = match self {
+        let mut answer = Vec::new();
+        let each = |part: &[u8]| {
+            answer.extend_from_slice(part);
+            Ok(())
+        };
+        self.take(method, path, body, each).await?;
+        Ok(answer)
+    }
+
+    /// The answer's body in parts, as they come: it may be longer than memory.
+    pub(super) async fn take(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        mut each: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut answer = match self {
             Self::Here(operations) => {
                 ask_here(api::router(operations.clone(), None), method, path, body).await?
             }
@@ -161,19 +179,22 @@ impl Operator {
                 if let Some(body) = body {
                     request = request.header(CONTENT_TYPE, "application/json").body(body);
                 }
-                let cannot = |error: reqwest::Error| {
-                    Failure::Failed(format!("{base} cannot be asked: {}", cause(&error)))
-                };
-                let answer = request.send().await.map_err(cannot)?;
-                let status = answer.status();
-                (status, answer.bytes().await.map_err(cannot)?.to_vec())
+                let sent = request.send().await.map_err(|error| cannot(base, &error))?;
+                Reply::There(sent, base)
             }
         };
+        let status = answer.status();
         if status.is_success() {
-            Ok(answer)
-        } else {
-            Err(self.failure(status, &answer))
+            while let Some(part) = answer.part().await? {
+                each(&part)?;
+            }
+            return Ok(());
         }
+        let mut told = Vec::new();
+        while let Some(part) = answer.part().await? {
+            told.extend_from_slice(&part);
+        }
+        Err(self.failure(status, &told))
     }
 
     /// Writes down what is still to be.
@@ -212,23 +233,52 @@ pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
+/// An answer whose body is still to come.
+enum Reply<'o> {
+    Here(StatusCode, BodyDataStream),
+    There(reqwest::Response, &'o Url),
+}
+
+impl Reply<'_> {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Here(status, _) => *status,
+            Self::There(answer, _) => answer.status(),
+        }
+    }
+
+    async fn part(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Here(_, body) => {
+                let part = body.next().await.transpose();
+                part.map_err(|error| Failure::Failed(cause(&error)))
+            }
+            Self::There(answer, base) => answer.chunk().await.map_err(|error| cannot(base, &error)),
+        }
+    }
+}
+
+fn cannot(base: &Url, error: &reqwest::Error) -> Failure {
+    Failure::Failed(format!("{base} cannot be asked: {}", cause(error)))
+}
+
 async fn ask_here(
     router: Router,
     method: Method,
     path: &str,
     body: Option<Vec<u8>>,
-) -> Result<(StatusCode, Vec<u8>), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+) -> Result<Reply<'static>, Failure> {
     let request = Request::builder()
         .method(method)
         .uri(path)
         .extension(Administrator::at_the_command_line())
         .body(body.map_or_else(Body::empty, Body::from))
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| Failure::Failed(error.to_string()))?;
     let Ok(answer) = router.oneshot(request).await;
-    let status = answer.status();
-    let body = to_bytes(answer.into_body(), usize::MAX).await;
-    Ok((status, body.map_err(|error| failed(&error))?.to_vec()))
+    Ok(Reply::Here(
+        answer.status(),
+        answer.into_body().into_data_stream(),
+    ))
 }
 
 fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {

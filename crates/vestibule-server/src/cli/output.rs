@@ -72,7 +72,12 @@ impl Answer {
         } else {
             self.text
         };
-        if to_stdout(&text).is_err() || self.findings {
+        let printed = match text.as_str() {
+            // What there was to say has been said.
+            "" => Ok(()),
+            text => to_stdout(text),
+        };
+        if printed.is_err() || self.findings {
             ExitCode::from(1)
         } else {
             ExitCode::SUCCESS
@@ -219,6 +224,13 @@ fn settings_message(error: &SettingsError) -> String {
 /// A line of an answer that has no end.
 pub(crate) fn print_line(text: &str) -> io::Result<()> {
     to_stdout(text)
+}
+
+/// A part of an answer that may be long, as it is: whole lines or not.
+pub(crate) fn print_part(part: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(part)?;
+    stdout.flush()
 }
 
 fn to_stdout(text: &str) -> io::Result<()> {

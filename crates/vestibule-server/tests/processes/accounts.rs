@@ -238,6 +238,22 @@ async fn activity_can_be_left_out() {
     assert_eq!(items(&page.expect_ok().json()).len(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_grows_too_old() {
+    let world = World::new(&[("ACTIVITY_MAX_AGE", "2")]).await;
+    let server = world.place.serve();
+    let ada = world.user("user_ada");
+    let seen = async || {
+        let page = world.get(&server, "/v1/activity", &ada).await;
+        items(&page.expect_ok().json()).len()
+    };
+    assert_eq!(seen().await, 1);
+    eventually(Duration::from_secs(5), "it grows too old", async || {
+        seen().await == 0
+    })
+    .await;
+}
+
 /// The place where activity is kept is away: nobody waits for it, and what is lost is counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_go_on_while_activity_cannot_be_written() {

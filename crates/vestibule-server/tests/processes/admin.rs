@@ -364,6 +364,9 @@ async fn the_command_line_works_through_a_server() {
         &["migrate", "--status", "--json"],
         &["revoke", "--list", "--json"],
         &["account", "export", &world.acme],
+        &["account", "activity", &world.acme],
+        &["account", "activity", &world.acme, "--json"],
+        &["account", "activity", NOBODY],
         &["account", "show", NOBODY],
         &["client", "suspend", "sc_none"],
     ] {
@@ -560,4 +563,54 @@ async fn refusals_are_shown_as_they_happen() {
     assert!(line.contains("401 bad_base64 GET /v1/me"), "{line}");
     assert!(!line.contains("a.b."), "{line}");
     assert!(!last.is_empty());
+}
+
+/// For a log system: all of it, or what came since, by whoever may read.
+#[tokio::test(flavor = "multi_thread")]
+async fn activity_is_handed_on_as_lines() {
+    let world = world().await;
+    let server = serve(&world);
+    let ada = world.user("user_ada");
+    world.me(&server, &ada).await.expect_ok();
+    world.get(&server, "/v1/activity", &ada).await.expect_ok();
+    let on_call = Admin::new(&world, &server, ON_CALL);
+    let path = format!("accounts/{}/activity", world.acme);
+    let page = on_call.get(&path).await.expect_ok().json();
+    let mut all = page["items"].as_array().unwrap().clone();
+    all.reverse();
+    let lines = |text: &str| -> Vec<Value> {
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let export = format!("{path}/export");
+    let answer = on_call.get(&export).await.expect_ok();
+    assert_eq!(answer.headers["content-type"], "application/jsonl");
+    assert_eq!(lines(&answer.text), all);
+    let last = all.last().unwrap()["at"].as_str().unwrap();
+    let since = on_call.get(&format!("{export}?since={last}")).await;
+    assert_eq!(lines(&since.expect_ok().text).last(), all.last());
+    let later = format!("{export}?since=2999-01-01T00:00:00Z");
+    assert_eq!(on_call.get(&later).await.expect_ok().text, "");
+    for wrong in ["yesterday", "", "2999-01-01T00:00:00Z&since=x"] {
+        let answer = on_call.get(&format!("{export}?since={wrong}")).await;
+        answer.expect(400, "invalid_request");
+    }
+    let nobody = format!("accounts/{NOBODY}/activity/export");
+    on_call.get(&nobody).await.expect(404, "not_found");
+
+    let activity = |more: &[&str]| {
+        let command = [&["account", "activity", &world.acme], more].concat();
+        world.place.run(&command)
+    };
+    assert_eq!(lines(&activity(&[]).stdout), all);
+    assert_eq!(
+        activity(&["--json"]).json()["items"],
+        Value::Array(all.clone())
+    );
+    let later = ["--since", "2999-01-01T00:00:00Z"];
+    let none = activity(&later);
+    assert_eq!((none.code, &*none.stdout), (0, ""), "{none:?}");
+    assert_eq!(activity(&["--since", "yesterday"]).code, 2);
 }

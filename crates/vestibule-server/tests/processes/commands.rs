@@ -15,6 +15,7 @@ async fn json_is_one_document_wherever_it_is_asked_for() {
         &["account", "list"][..],
         &["account", "show", acme],
         &["account", "export", acme],
+        &["account", "activity", acme],
         &["account", "rename", acme, "Acme"],
         &["user", "list", "--account", acme],
         &["client", "list", "--account", acme],

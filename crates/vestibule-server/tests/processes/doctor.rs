@@ -88,6 +88,7 @@ const MISTAKES: &[Mistake] = &[
     danger("temporary_tables", "GRANT TEMPORARY ON DATABASE {db} TO PUBLIC"),
     danger("create_in_schema", "GRANT CREATE ON SCHEMA public TO PUBLIC"),
     danger("table_rights", "GRANT TRUNCATE ON vestibule_tenants.vestibule_activity TO {app}"),
+    danger("activity_rights", "GRANT DELETE ON vestibule_tenants.vestibule_activity TO {app}"),
     danger("directory_tables", "GRANT SELECT ON vestibule.users TO {app}"),
     danger(
         "directory_functions",
@@ -240,6 +241,18 @@ const MISTAKES: &[Mistake] = &[
         "schema",
         Sql("GRANT TRUNCATE ON account_{id}.vestibule_activity TO {app}"),
     ),
+    mistake(
+        "login_may_change_activity",
+        "schema",
+        Sql("GRANT UPDATE (reason) ON account_{id}.vestibule_activity TO {app}"),
+    ),
+    mistake(
+        "activity_function_missing",
+        "row",
+        Sql("DROP FUNCTION vestibule.remove_old_activity(bigint, uuid)"),
+    ),
+    mistake("activity_limits", "row", Set(&[("ACTIVITY_KEEP", "5")])),
+    mistake("activity_limits", "database", Set(&[("ACTIVITY_MAX_AGE", "86400")])),
     mistake(
         "login_may_create",
         "schema",

@@ -64,7 +64,7 @@ const HARMS: &[Harm] = &[
     harm(
         "grant_missing",
         "schema",
-        "REVOKE SELECT, INSERT ON {space}.vestibule_activity FROM {app}",
+        "REVOKE SELECT ON {space}.vestibule_activity FROM {app}",
     ),
     harm(
         "grant_missing",
@@ -80,12 +80,22 @@ const HARMS: &[Harm] = &[
     harm(
         "grant_missing",
         "database",
-        "REVOKE INSERT ON tenant.vestibule_activity FROM {app}",
+        "REVOKE SELECT ON tenant.vestibule_activity FROM {app}",
     ),
     harm(
         "grant_missing",
         "database",
         "REVOKE CONNECT ON DATABASE {space} FROM {app}",
+    ),
+    harm(
+        "activity_function_missing",
+        "database",
+        "DROP FUNCTION vestibule.remove_old_activity(bigint, uuid)",
+    ),
+    harm_too(
+        "login_may_change_activity",
+        "database",
+        "GRANT INSERT, DELETE ON tenant.vestibule_activity TO {app}",
     ),
     harm_too(
         "rls_missing",

@@ -36,6 +36,7 @@ const WRONG: &[(&str, &str)] = &[
     ("DATABASE_POOL_SIZE", "0"),
     ("DATABASE_TIMEOUT", "soon"),
     ("ACTIVITY_KEEP", "-1"),
+    ("ACTIVITY_MAX_AGE", "30d"),
     ("PRINCIPAL_MAX_STALE", "1"),
     ("TOKEN_CACHE_SIZE", "-1"),
     ("TOKEN_CACHE_TTL", "5m"),

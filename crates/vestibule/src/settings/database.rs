@@ -46,6 +46,8 @@ pub struct DatabaseSettings {
     pub max_stale: Duration,
     /// `ACTIVITY_KEEP`: entries of activity that an account keeps; none are written where it is 0.
     pub activity_keep: u32,
+    /// `ACTIVITY_MAX_AGE`: the age past which an entry of activity is neither shown nor kept.
+    pub activity_max_age: Option<Duration>,
 }
 
 /// Where the directory and the accounts' data lie.
@@ -116,6 +118,7 @@ impl DatabaseSettings {
         let timeout = reader.seconds("DATABASE_TIMEOUT", TIMEOUT, Duration::from_millis(100));
         let max_stale = reader.seconds("PRINCIPAL_MAX_STALE", MAX_STALE, LEAST_STALE);
         let activity_keep = reader.count("ACTIVITY_KEEP", ACTIVITY_KEEP, 0, MOST_ACTIVITY);
+        let activity_max_age = reader.seconds("ACTIVITY_MAX_AGE", 0, Duration::ZERO);
         Some(Self {
             location: location?,
             tenancy: tenancy?,
@@ -123,6 +126,7 @@ impl DatabaseSettings {
             timeout: timeout?,
             max_stale: max_stale?,
             activity_keep: activity_keep?,
+            activity_max_age: activity_max_age.map(|age| (!age.is_zero()).then_some(age))?,
         })
     }
 

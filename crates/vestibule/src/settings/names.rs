@@ -131,6 +131,11 @@ pub const SETTINGS: &[Setting] = &[
         "entries of activity that each account keeps, the newest; 0: none are written",
     ),
     open(
+        "ACTIVITY_MAX_AGE",
+        "0",
+        "age past which an entry of activity is neither shown nor kept, in seconds; 0: any age",
+    ),
+    open(
         "PRINCIPAL_MAX_STALE",
         "60",
         "how long remembered callers are believed while changes cannot be read, in seconds",

@@ -20,6 +20,7 @@ const STEPS: &[&[&str]] = &[
     ],
     &[include_str!("schema/0003_cut_offs.sql")],
     &[include_str!("schema/0004_endings.sql")],
+    &[include_str!("schema/0005_rounds.sql")],
 ];
 
 /// The same steps on PostgreSQL, where changes are numbered and announced in another way.
@@ -31,6 +32,7 @@ pub(super) const POSTGRES_STEPS: &[&[&str]] = &[
     &[include_str!("schema/0002_moves.sql")],
     &[include_str!("schema/0003_cut_offs.sql")],
     &[include_str!("schema/0004_endings.sql")],
+    &[include_str!("schema/0005_rounds.sql")],
 ];
 
 /// What marks a file as a directory of ours.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -18,10 +19,13 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{SessionError, TenantSession, TenantSpaces};
+use super::{
+    SessionError, TenantSession, TenantSpaces,
+    retention::{self, first_id_at},
+};
 use crate::{
     clock::Timestamp,
-    store::{Connection, Page, PageOf, Query, newest_first},
+    store::{Connection, Kind, Operation, Page, PageOf, Query, newest_first, run_script},
 };
 
 /// Events that wait. More would only show that the database is too slow for them.
@@ -30,8 +34,31 @@ const QUEUE: usize = 8_192;
 const GATHER: Duration = Duration::from_millis(100);
 /// Accounts written to at the same time. Those that wait for their turn hold no connection.
 const PARALLEL: usize = 64;
+/// Entries that are read at a time where all are wanted.
+const AT_A_TIME: usize = 500;
 /// Entries that may come before the oldest are removed again.
 const PRUNE_AFTER: usize = 500;
+
+/// On PostgreSQL the application's login cannot write the table: there it is a function of
+/// `postgres/activity.sql`, which demands a proof.
+static NOTE: Operation = Operation {
+    name: "note_activity",
+    takes: &[
+        Kind::Uuid,
+        Kind::BigInt,
+        Kind::Text,
+        Kind::Uuid,
+        Kind::Text,
+        Kind::Text,
+        Kind::Text,
+        Kind::Bytes,
+    ],
+    gives: &[],
+    sql: "INSERT INTO vestibule_activity
+              (id, at, kind, user_id, client_id, reason, request_id, token_hash)
+          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+          ON CONFLICT DO NOTHING",
+};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -150,15 +177,21 @@ pub async fn page_of(
         .own_query(
             "SELECT id, at, kind, user_id, client_id, reason, request_id
              FROM vestibule_activity
-             WHERE id < $1 AND ($2 = 1 OR kind NOT IN ('provisioning', 'admin_action'))
-             ORDER BY id DESC LIMIT $3",
+             WHERE id < $1 AND id >= $2 AND ($3 = 1 OR kind NOT IN ('provisioning', 'admin_action'))
+             ORDER BY id DESC LIMIT $4",
         )
         .bind(bounds.beyond)
+        .bind(first_shown(session.spaces()))
         .bind(i64::from(kinds == Kinds::All))
         .bind(bounds.rows())
         .fetch_all()
         .await?;
     Ok(bounds.page(entries, |entry: &ActivityEntry| entry.id))
+}
+
+/// What is older than `ACTIVITY_MAX_AGE` is not shown, removed or not.
+fn first_shown(spaces: &TenantSpaces) -> Uuid {
+    spaces.retention().first_shown(spaces.now())
 }
 
 impl TenantSpaces {
@@ -174,6 +207,50 @@ impl TenantSpaces {
     ) -> Result<PageOf<ActivityEntry>, SessionError> {
         let session = self.detached_session(account)?;
         let entries = page_of(&session, wanted, Kinds::All).await;
+        session.rollback().await?;
+        entries
+    }
+
+    /// The account's entries of this moment and later, the oldest first, some at a time: for
+    /// whoever hands them on. What is written meanwhile comes too.
+    pub fn activity_since(
+        &self,
+        account: Uuid,
+        since: Option<Timestamp>,
+    ) -> impl Stream<Item = Result<Vec<ActivityEntry>, SessionError>> + Send + 'static {
+        let from = since.map_or(Uuid::nil(), first_id_at);
+        stream::try_unfold(
+            (self.clone(), Some(from)),
+            move |(spaces, from)| async move {
+                let Some(from) = from else {
+                    return Ok(None);
+                };
+                let entries = spaces.entries_from(account, from).await?;
+                let next = entries
+                    .last()
+                    .and_then(|last| last.id.as_u128().checked_add(1))
+                    .filter(|_| entries.len() == AT_A_TIME)
+                    .map(Uuid::from_u128);
+                Ok((!entries.is_empty()).then_some((entries, (spaces, next))))
+            },
+        )
+    }
+
+    async fn entries_from(
+        &self,
+        account: Uuid,
+        from: Uuid,
+    ) -> Result<Vec<ActivityEntry>, SessionError> {
+        let session = self.detached_session(account)?;
+        let entries = session
+            .own_query(
+                "SELECT id, at, kind, user_id, client_id, reason, request_id
+                 FROM vestibule_activity WHERE id >= $1 ORDER BY id LIMIT $2",
+            )
+            .bind(from.max(first_shown(self)))
+            .bind(i64::try_from(AT_A_TIME).unwrap_or(i64::MAX))
+            .fetch_all()
+            .await;
         session.rollback().await?;
         entries
     }
@@ -195,15 +272,29 @@ enum Message {
 impl ActivityLog {
     /// Begins to write. The task ends when the last clone is dropped.
     pub fn start(spaces: TenantSpaces) -> Self {
+        Self::with(Writer::new(spaces.clone()), spaces)
+    }
+
+    /// As [`start`](Self::start), for a server: it also sees to accounts to which nothing is
+    /// written, where entries must not become too old.
+    pub(crate) fn start_with_rounds(spaces: TenantSpaces) -> Self {
+        let mut writer = Writer::new(spaces.clone());
+        if spaces.retention().max_age_millis() > 0 {
+            let rounds = retention::go_round(spaces.clone());
+            writer.rounds.spawn_on(rounds, spaces.runtime());
+        }
+        Self::with(writer, spaces)
+    }
+
+    fn with(writer: Writer, spaces: TenantSpaces) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let writer = Writer::new(spaces.clone());
         spaces.runtime().spawn(writer.run(waiting));
         Self { queue, spaces }
     }
 
     /// Takes an event. Never waits; an event that finds the queue full is dropped and counted.
     pub fn record(&self, event: ActivityEvent) {
-        if self.spaces.activity_keep() == 0 {
+        if !self.spaces.retention().writes() {
             return;
         }
         let entry = Entry::new(&self.spaces, event);
@@ -246,22 +337,17 @@ impl Entry {
 
     pub(super) async fn insert(self, on: Connection<'_>) -> Result<(), SessionError> {
         let event = self.event;
-        Query::new(
-            "INSERT INTO vestibule_activity
-                 (id, at, kind, user_id, client_id, reason, request_id, token_hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(self.id)
-        .bind(self.at)
-        .bind(event.kind.as_str())
-        .bind(event.user_id)
-        .bind(event.client_id)
-        .bind(event.reason)
-        .bind(event.request_id)
-        .bind(event.token_hash)
-        .execute(on)
-        .await?;
+        Query::of(&NOTE)
+            .bind(self.id)
+            .bind(self.at)
+            .bind(event.kind.as_str())
+            .bind(event.user_id)
+            .bind(event.client_id)
+            .bind(event.reason)
+            .bind(event.request_id)
+            .bind(event.token_hash)
+            .execute(on)
+            .await?;
         Ok(())
     }
 }
@@ -278,6 +364,8 @@ struct Writer {
     flushes: Vec<oneshot::Sender<()>>,
     /// Entries per account since its oldest were removed.
     since_pruned: HashMap<Uuid, usize>,
+    /// Ends with the writer.
+    rounds: JoinSet<()>,
 }
 
 impl Writer {
@@ -293,6 +381,7 @@ impl Writer {
             writes: JoinSet::new(),
             flushes: Vec::new(),
             since_pruned: HashMap::new(),
+            rounds: JoinSet::new(),
         }
     }
 
@@ -406,37 +495,34 @@ async fn write(
 ) -> Result<(), SessionError> {
     let mut lease = spaces.begin(account).await?;
     for entry in entries {
-        entry.insert(lease.connection()?).await?;
+        entry.insert(lease.calling()?).await?;
     }
     if prune {
-        let keep = i64::from(spaces.activity_keep());
-        remove_oldest(lease.connection()?, keep).await?;
+        // In the same transaction, as another may cost a connection; what was written stays where
+        // it fails.
+        run_script(lease.connection()?, "SAVEPOINT written").await?;
+        let on = lease.connection()?;
+        if let Err(error) = retention::remove_old(on, spaces.retention(), spaces.now()).await {
+            tracing::warn!(account.id = %account, %error, "old activity was not removed");
+            run_script(lease.connection()?, "ROLLBACK TO SAVEPOINT written").await?;
+        }
     }
     lease.commit().await
 }
 
-async fn remove_oldest(on: Connection<'_>, keep: i64) -> Result<(), SessionError> {
-    Query::new(
-        "DELETE FROM vestibule_activity WHERE id <= (
-             SELECT id FROM vestibule_activity ORDER BY id DESC LIMIT 1 OFFSET $1
-         )",
-    )
-    .bind(keep)
-    .execute(on)
-    .await?;
-    Ok(())
-}
-
 /// Writes an entry and keeps `keep` of all; the entry's id.
 #[cfg(test)]
-pub(super) async fn insert_for_test(spaces: &TenantSpaces, account: Uuid, keep: i64) -> Uuid {
+pub(super) async fn insert_for_test(
+    spaces: &TenantSpaces,
+    account: Uuid,
+    keep: retention::Retention,
+) -> Uuid {
     let entry = Entry::new(spaces, ActivityEvent::new(account, ActivityKind::Refusal));
     let id = entry.id;
     let mut lease = spaces.begin(account).await.unwrap();
-    entry.insert(lease.connection().unwrap()).await.unwrap();
-    remove_oldest(lease.connection().unwrap(), keep)
-        .await
-        .unwrap();
+    entry.insert(lease.calling().unwrap()).await.unwrap();
+    let on = lease.connection().unwrap();
+    retention::remove_old(on, keep, spaces.now()).await.unwrap();
     lease.commit().await.unwrap();
     id
 }

@@ -13,6 +13,7 @@
 //! | `accounts.rs`, `migrations.rs`, `export.rs` | how a data space comes into being, grows, and is read out |
 //! | `system.rs` | sessions for jobs without a caller |
 //! | `activity.rs` | what is written down about an account's callers |
+//! | `retention.rs` | how much of it is kept, and how the rest goes |
 //!
 //! Raw connections do not leave this module.
 
@@ -28,6 +29,7 @@ mod places;
 mod postgres;
 mod probe;
 mod repository;
+mod retention;
 mod scope;
 mod session;
 mod shared;

@@ -59,6 +59,10 @@ impl TenantSession {
         }
     }
 
+    pub(super) fn spaces(&self) -> &TenantSpaces {
+        self.shared.spaces()
+    }
+
     /// A statement of ours, which may use our own tables.
     pub(super) fn own_query(&self, sql: &'static str) -> SessionQuery {
         SessionQuery {

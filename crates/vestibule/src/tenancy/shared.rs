@@ -106,6 +106,10 @@ impl SharedSession {
         })
     }
 
+    pub(super) fn spaces(&self) -> &TenantSpaces {
+        &self.spaces
+    }
+
     pub(super) fn account(&self) -> Uuid {
         self.account
     }

@@ -32,6 +32,14 @@ impl Space {
         }
     }
 
+    /// The connection for calls of our functions.
+    pub(super) fn calling(&mut self) -> Connection<'_> {
+        match self {
+            Self::File(file) => file.connection(),
+            Self::Postgres(space) => space.calling(),
+        }
+    }
+
     /// Begins a transaction of `account`.
     pub(super) async fn begin(
         &mut self,

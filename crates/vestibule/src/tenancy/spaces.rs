@@ -28,6 +28,7 @@ use super::{
     budget::{Budget, Permit},
     places::{Place, Seat},
     postgres::Clusters,
+    retention::Retention,
     space::{Begun, Space},
 };
 use crate::{
@@ -49,7 +50,7 @@ struct Inner {
     clock: SharedClock,
     ids: Ids,
     timeout: Duration,
-    activity_keep: u32,
+    retention: Retention,
     size: usize,
     budget: Budget,
     turns: Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>,
@@ -119,7 +120,7 @@ impl TenantSpaces {
                 ids: Ids::new(Arc::clone(&clock)),
                 clock,
                 timeout: settings.timeout,
-                activity_keep: settings.activity_keep,
+                retention: Retention::of(settings),
                 size,
                 budget: Budget::new(size),
                 turns: Mutex::default(),
@@ -178,9 +179,8 @@ impl TenantSpaces {
         &self.inner.runtime
     }
 
-    /// How many entries of activity an account keeps; 0: none are written.
-    pub(super) fn activity_keep(&self) -> u32 {
-        self.inner.activity_keep
+    pub(super) fn retention(&self) -> Retention {
+        self.inner.retention
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -496,6 +496,11 @@ impl Lease {
 
     pub(super) fn connection(&mut self) -> Result<Connection<'_>, SessionError> {
         Ok(self.space_mut()?.connection())
+    }
+
+    /// The connection for calls of our functions, which demand a proof on PostgreSQL.
+    pub(super) fn calling(&mut self) -> Result<Connection<'_>, SessionError> {
+        Ok(self.space_mut()?.calling())
     }
 
     /// Notes whether a statement runs: one that is dropped midway is ended on the server too.

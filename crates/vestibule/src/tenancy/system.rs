@@ -52,7 +52,7 @@ impl TenantSpaces {
         event.reason = Some(reason.to_owned());
         let entry = activity::Entry::new(self, event);
         let mut lease = self.begin(account).await?;
-        entry.insert(lease.connection()?).await?;
+        entry.insert(lease.calling()?).await?;
         lease.commit().await?;
         tracing::info!(account.id = %account, reason, "system session");
         self.detached_session(account)

@@ -264,6 +264,11 @@ async fn no_function_answers(tenancy: Tenancy) {
         let sql = format!("SELECT f::text FROM {call} f");
         match world.run("", &sql).await {
             Ok(texts) => {
+                if call.starts_with("vestibule.remove_old_activity(") {
+                    // Bound to nobody, it removes nothing.
+                    assert_eq!(texts, ["0"], "{call}");
+                    continue;
+                }
                 // Whether an account has moved is no secret.
                 if !call.starts_with("vestibule.require_unfenced(") {
                     assert!(call.starts_with("vestibule.bound_account("), "{call}");

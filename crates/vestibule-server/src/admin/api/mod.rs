@@ -92,6 +92,10 @@ pub(crate) fn router(operations: Operations, served: Option<Served>) -> Router {
             "/admin/v1/accounts/{id}/activity",
             get(activity::of_account),
         )
+        .route(
+            "/admin/v1/accounts/{id}/activity/export",
+            get(activity::export),
+        )
         .route("/admin/v1/users", get(users::search))
         .route(
             "/admin/v1/users/{id}",

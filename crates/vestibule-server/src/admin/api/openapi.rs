@@ -34,6 +34,8 @@ enum Takes {
     Body(&'static str),
     /// `after` and `limit`.
     After,
+    /// `since`.
+    Since,
 }
 
 const fn get(
@@ -99,6 +101,7 @@ const OPERATIONS: &[Operation] = &[
     get("/accounts/{id}/users", Takes::Page, "The users of an account", "UserPage"),
     get("/accounts/{id}/clients", Takes::Page, "The service clients of an account", "ClientPage"),
     get("/accounts/{id}/activity", Takes::Page, "What happened in an account, the newest first", "ActivityPage"),
+    Operation { method: "get", path: "/accounts/{id}/activity/export", scope: "read", summary: "What happened in an account, the oldest first, as JSON lines", takes: Takes::Since, status: "200", gives: None },
     get("/users", Takes::Search, "Users of all accounts whose e-mail or name begins with the text, or with this id", "UserPage"),
     get("/users/{id}", Takes::Nothing, "One user", "User"),
     change("patch", "/users/{id}", "write", "Give a user another role", "User").taking("Changing"),
@@ -200,6 +203,13 @@ fn described(operation: &Operation) -> Value {
             );
             let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 50 });
             query("limit", limit, "Largest number of items");
+        }
+        Takes::Since => {
+            query(
+                "since",
+                json!({ "type": "string", "format": "date-time" }),
+                "Only what happened then and later",
+            );
         }
         Takes::Nothing | Takes::Body(_) => {}
     }

@@ -17,6 +17,7 @@ mod opening;
 mod placements;
 mod pool;
 mod provider;
+mod rounds;
 #[cfg(test)]
 pub(crate) mod tests;
 mod users;
@@ -75,6 +76,7 @@ pub(super) const OPERATIONS: &[&[&Operation]] = &[
     placements::OPERATIONS,
     provider::OPERATIONS,
     HERE,
+    rounds::OPERATIONS,
     users::OPERATIONS,
     watch::OPERATIONS,
 ];

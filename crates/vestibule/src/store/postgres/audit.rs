@@ -68,6 +68,8 @@ pub enum Danger {
     CreateInSchema,
     /// It may empty tables, or attach something to them.
     TableRights,
+    /// It may add, change or remove entries of accounts' activity by itself.
+    ActivityRights,
     /// It reaches the directory's tables without its functions.
     DirectoryTables,
     /// It may call functions that are its owner's.
@@ -141,6 +143,12 @@ const KNOWN: &[(Danger, &str, &str)] = &[
         "REVOKE TRUNCATE, REFERENCES, TRIGGER ON these tables FROM PUBLIC and from the login",
     ),
     (
+        Danger::ActivityRights,
+        "activity-rights",
+        "REVOKE INSERT, UPDATE, DELETE ON these tables FROM PUBLIC and from the login; `vestibule migrate` \
+         does it",
+    ),
+    (
         Danger::DirectoryTables,
         "directory-tables",
         "REVOKE ALL ON ALL TABLES IN SCHEMA vestibule FROM PUBLIC and from the login; `vestibule \
@@ -204,6 +212,9 @@ impl Danger {
             }
             Self::CreateInSchema => "The login may make tables or functions in a schema",
             Self::TableRights => "The login may empty tables, or attach something to them",
+            Self::ActivityRights => {
+                "The login may add, change or remove entries of accounts' activity by itself"
+            }
             Self::DirectoryTables => {
                 "The login reaches the directory's tables without its functions"
             }
@@ -362,18 +373,16 @@ async fn binding_is_refused(
     }
 }
 
-/// What the owner's login sees of what binds transactions on a database, and of the directory
-/// where it lies there. `connection` has an open transaction.
+const MIGRATE: &str = "vestibule migrate";
+
+/// Whether what is signed with our keys, and nothing else, counts in the database.
 ///
 /// # Errors
 /// Where the database fails.
-pub(crate) async fn of_owner(
+pub(crate) async fn about_keys(
     connection: &mut PgConnection,
-    login: &str,
     keys: &[BindingKey],
-    holds_directory: bool,
 ) -> Result<Vec<Finding>, StoreError> {
-    const MIGRATE: &str = "vestibule migrate";
     let kept: Vec<(Vec<u8>,)> =
         sqlx::query_as("SELECT inner_pad FROM vestibule.binding_keys ORDER BY position")
             .persistent(false)
@@ -403,7 +412,26 @@ pub(crate) async fn of_owner(
             "run `vestibule migrate` once no server has that key any more",
         ));
     }
+    Ok(findings)
+}
+
+/// What the owner's login sees of what binds transactions on a database, and of the directory
+/// where it lies there. `holds_activity`: accounts' data lie there too. `connection` has an open transaction.
+///
+/// # Errors
+/// Where the database fails.
+pub(crate) async fn of_owner(
+    connection: &mut PgConnection,
+    login: &str,
+    keys: &[BindingKey],
+    holds_directory: bool,
+    holds_activity: bool,
+) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = about_keys(connection, keys).await?;
     let mut wanted = vec!["bound_account", "require_unfenced"];
+    if holds_activity {
+        wanted.extend(["note_activity", "remove_old_activity"]);
+    }
     if holds_directory {
         wanted.extend(OPERATIONS.iter().copied().flatten().map(|it| it.name));
     }

@@ -121,6 +121,14 @@ SELECT f.finding, f.detail FROM me CROSS JOIN LATERAL (
         LIMIT 5
     ) r HAVING pg_catalog.count(*) > 0
     UNION ALL
+    SELECT 'activity_rights', pg_catalog.format('%I may change what stands in %s',
+        me.rolname, pg_catalog.string_agg(r.nspname || '.' || r.relname, ', '))
+    FROM relation r
+    WHERE r.relname = 'vestibule_activity'
+      AND (pg_catalog.has_any_column_privilege(me.oid, r.oid, 'INSERT, UPDATE')
+        OR pg_catalog.has_table_privilege(me.oid, r.oid, 'DELETE'))
+    HAVING pg_catalog.count(*) > 0
+    UNION ALL
     SELECT 'directory_tables', pg_catalog.format('%I has rights on the tables %s themselves',
         me.rolname, pg_catalog.string_agg(r.nspname || '.' || r.relname, ', '))
     FROM (
@@ -135,7 +143,7 @@ SELECT f.finding, f.detail FROM me CROSS JOIN LATERAL (
         me.rolname, pg_catalog.string_agg(f.proname, ', vestibule.'))
     FROM (
         SELECT f.proname FROM function f
-        WHERE NOT (f.prosecdef AND f.proname = ANY ($1::text[] || '{bound_account,require_unfenced}'::text[]))
+        WHERE NOT (f.prosecdef AND f.proname = ANY ($1::text[] || '{bound_account,require_unfenced,remove_old_activity,note_activity}'::text[]))
           AND pg_catalog.has_function_privilege(me.oid, f.oid, 'EXECUTE')
         LIMIT 5
     ) f HAVING pg_catalog.count(*) > 0

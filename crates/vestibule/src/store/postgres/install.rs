@@ -40,17 +40,21 @@ pub(crate) async fn install(
     bring_up_to_date(connection, installation.now).await?;
     remember_tenancy(connection, installation.tenancy).await?;
     bind(connection, installation.keys, installation.login).await?;
-    let proof = if installation.keys.is_empty() {
-        include_str!("no_proof.sql")
-    } else {
-        include_str!("proof.sql")
-    };
-    script(connection, proof).await?;
+    script(connection, proving(installation.keys)).await?;
     let functions = definitions(installation.operations, installation.login);
     script(connection, &functions).await
 }
 
-/// Makes what binds transactions on a database that holds accounts' data and no directory. The
+/// What a function demands of its caller: nothing without a key, as in the tenancy `database`.
+fn proving(keys: &[BindingKey]) -> &'static str {
+    if keys.is_empty() {
+        include_str!("no_proof.sql")
+    } else {
+        include_str!("proof.sql")
+    }
+}
+
+/// Makes what binds transactions, and what proves calls, on a database that holds accounts' data. The
 /// caller holds an open transaction of the owner.
 pub(crate) async fn prepare_binding(
     connection: &mut PgConnection,
@@ -58,7 +62,8 @@ pub(crate) async fn prepare_binding(
     login: &str,
 ) -> Result<(), StoreError> {
     prepare_schema(connection).await?;
-    bind(connection, keys, login).await
+    bind(connection, keys, login).await?;
+    script(connection, proving(keys)).await
 }
 
 async fn prepare_schema(connection: &mut PgConnection) -> Result<(), StoreError> {

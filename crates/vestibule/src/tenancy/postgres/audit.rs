@@ -223,8 +223,15 @@ impl Clusters {
                     login,
                     &self.settings.binding_keys,
                     holds_directory,
+                    self.tenancy != Tenancy::Database,
                 )
                 .await?,
+            );
+        }
+        if self.tenancy != Tenancy::Database {
+            findings.extend(
+                self.about_activity(&mut connection, cluster.shown())
+                    .await?,
             );
         }
         findings.extend(self.strays(&mut connection, cluster, placed).await?);
@@ -369,11 +376,57 @@ impl Clusters {
         findings.extend(lacking_rights(&mut connection, &space, login).await?);
         if self.tenancy == Tenancy::Database {
             findings.extend(about_own_database(&mut connection, login).await?);
+            findings.extend(self.about_activity(&mut connection, &shown(unit)).await?);
         }
         script(&mut connection, "ROLLBACK").await?;
         close(connection).await;
         let applied = self.applied(cluster, unit, owners).await?;
         findings.extend(about_migrations(unit, kept, &applied));
+        Ok(findings)
+    }
+
+    /// Entries of activity come and go, and what the owner lets go is what the settings say.
+    async fn about_activity(
+        &self,
+        connection: &mut PgConnection,
+        place: &str,
+    ) -> Result<Vec<Finding>, StoreError> {
+        let (there,): (i64,) = sqlx::query_as(
+            "SELECT count(DISTINCT proname) FROM pg_catalog.pg_proc
+             WHERE pronamespace = 'vestibule'::regnamespace
+               AND proname IN ('note_activity', 'remove_old_activity') AND prosecdef",
+        )
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await?;
+        if there != 2 {
+            return Ok(vec![Finding::problem(
+                "activity_function_missing",
+                format!("{place}: there are no functions by which entries of activity come and go"),
+                "vestibule migrate",
+            )]);
+        }
+        let limits: Option<(i64, i64)> =
+            sqlx::query_as("SELECT keep, max_age FROM vestibule.activity_limits")
+                .persistent(false)
+                .fetch_optional(&mut *connection)
+                .await?;
+        let wanted = (self.retention.keeps(), self.retention.max_age_millis());
+        let mut findings = Vec::new();
+        if limits != Some(wanted) {
+            findings.push(Finding::warning(
+                "activity_limits",
+                format!(
+                    "{place}: ACTIVITY_KEEP and ACTIVITY_MAX_AGE are not what `migrate` was last \
+                     run with, which says how much of the activity may go"
+                ),
+                "vestibule migrate",
+            ));
+        }
+        // Where accounts share a database, it was asked for these before.
+        if self.tenancy == Tenancy::Database {
+            findings.extend(audit::about_keys(connection, &self.settings.binding_keys).await?);
+        }
         Ok(findings)
     }
 
@@ -465,9 +518,9 @@ async fn lacking_rights(
         "SELECT c.relname::text FROM pg_catalog.pg_class c
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
-           AND c.relname NOT IN ('vestibule_account', 'vestibule_migrations')
            AND NOT (has_table_privilege($2, c.oid, 'SELECT')
-               AND has_table_privilege($2, c.oid, 'INSERT'))
+               AND (has_table_privilege($2, c.oid, 'INSERT') OR c.relname IN
+                   ('vestibule_account', 'vestibule_activity', 'vestibule_migrations')))
          UNION ALL
          SELECT 'the schema itself' FROM pg_catalog.pg_namespace n
          WHERE n.nspname = $1 AND NOT has_schema_privilege($2, n.oid, 'USAGE')",

@@ -35,6 +35,8 @@ impl Clusters {
         let login = cluster.logins.application.login();
         prepare_binding(&mut connection, &self.settings.binding_keys, login).await?;
         script(&mut connection, include_str!("tables.sql")).await?;
+        let retaining = self.retaining(login);
+        script(&mut connection, &retaining).await?;
         if self.tenancy == Tenancy::Row {
             prepare_rows(&mut connection, login).await?;
         }
@@ -69,7 +71,7 @@ impl Clusters {
                 secure(connection, &securing_schema(&space, account, login)).await
             }
             Tenancy::Database => {
-                prepare_own_database(connection, login).await?;
+                self.prepare_own_database(connection, login).await?;
                 fill(connection, &space, account, migrations, now).await?;
                 secure(connection, &securing_database(login)).await
             }
@@ -234,6 +236,75 @@ impl Clusters {
             .map_err(|error| StoreError::Unavailable(format!("{url}: {error}")))
     }
 
+    /// Nobody but the application's login connects to an account's own database, and nobody makes
+    /// anything in it.
+    async fn prepare_own_database(
+        &self,
+        connection: &mut PgConnection,
+        login: &str,
+    ) -> Result<(), StoreError> {
+        script(connection, OWN_DATABASE).await?;
+        self.prepare_proofs(connection, login).await?;
+        let query = Query::new("SELECT current_database()::text");
+        let name: Option<(String,)> = query.fetch_optional(plain(connection)).await?;
+        let (name,) = name.unwrap_or_default();
+        script(connection, &self.securing_own_database(&name, login)).await
+    }
+
+    /// The keys with which calls of functions are proven in an account's own database, where there
+    /// are any. From here on names without a schema are not the space's.
+    pub(super) async fn prepare_proofs(
+        &self,
+        connection: &mut PgConnection,
+        login: &str,
+    ) -> Result<(), StoreError> {
+        prepare_binding(connection, &self.settings.binding_keys, login).await
+    }
+
+    /// The functions and the fence of an account's own database, and who may connect to it. Safe
+    /// to run again.
+    pub(super) fn securing_own_database(&self, name: &str, login: &str) -> String {
+        format!(
+            "{tables};
+             REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {login};
+             {fence};
+             {retaining}",
+            tables = include_str!("tables.sql"),
+            name = quoted(name),
+            fence = fencing(login),
+            retaining = self.retaining(login),
+            login = quoted(login)
+        )
+    }
+
+    /// How entries of activity come and go, and how many stay.
+    fn retaining(&self, login: &str) -> String {
+        let (account, space, own) = match self.tenancy {
+            Tenancy::Row => (
+                "vestibule.bound_account()",
+                "'vestibule_tenants.vestibule_activity'",
+                "format('a.account_id = %L', account)",
+            ),
+            Tenancy::Schema => (
+                "vestibule.bound_account()",
+                "format('account_%s.vestibule_activity', replace(account::text, '-', ''))",
+                "'true'",
+            ),
+            Tenancy::Database => (
+                "(SELECT t.account_id FROM tenant.vestibule_account t)",
+                "'tenant.vestibule_activity'",
+                "'true'",
+            ),
+        };
+        include_str!("activity.sql")
+            .replace("$KEEP", &self.retention.keeps().to_string())
+            .replace("$MAX_AGE", &self.retention.max_age_millis().to_string())
+            .replace("$ACCOUNT", account)
+            .replace("$SPACE", space)
+            .replace("$OWN", own)
+            .replace("$LOGIN", &quoted(login))
+    }
+
     /// A signer with the time of the owner's connection.
     pub(super) async fn owner_signer(
         &self,
@@ -260,33 +331,6 @@ async fn prepare_rows(connection: &mut PgConnection, login: &str) -> Result<(), 
         contents::make_tables(plain(connection)).await?;
     }
     secure(connection, &securing_rows(login)).await
-}
-
-/// Nobody but the application's login connects to an account's own database, and nobody makes
-/// anything in it.
-async fn prepare_own_database(
-    connection: &mut PgConnection,
-    login: &str,
-) -> Result<(), StoreError> {
-    script(connection, OWN_DATABASE).await?;
-    let query = Query::new("SELECT current_database()::text");
-    let name: Option<(String,)> = query.fetch_optional(plain(connection)).await?;
-    let (name,) = name.unwrap_or_default();
-    script(connection, &securing_own_database(&name, login)).await
-}
-
-/// The functions and the fence of an account's own database, and who may connect to it. Safe to
-/// run again.
-pub(super) fn securing_own_database(name: &str, login: &str) -> String {
-    format!(
-        "{tables};
-         REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {login};
-         {fence}",
-        tables = include_str!("tables.sql"),
-        name = quoted(name),
-        fence = fencing(login),
-        login = quoted(login)
-    )
 }
 
 /// What keeps sessions away from an account's own database while it is being moved.

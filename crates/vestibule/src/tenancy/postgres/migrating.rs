@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{
     Cluster, Clusters, OWN, OwnerConnections, ROWS, database_of,
     making::{
-        begin, beginning, fencing, plain, script, secure, securing_database, securing_own_database,
-        securing_rows, securing_schema, use_space, using,
+        begin, beginning, fencing, plain, script, secure, securing_database, securing_rows,
+        securing_schema, use_space, using,
     },
     owners::OwnerConnection,
     space_of,
@@ -85,9 +85,11 @@ impl Clusters {
                 && work.secures
             {
                 let login = cluster.logins.application.login();
-                let own = securing_own_database(&database_of(account), login);
+                self.prepare_proofs(&mut owner.connection, login).await?;
+                let own = self.securing_own_database(&database_of(account), login);
                 securing = format!("{own}; {securing}");
             }
+            let connection = &mut owner.connection;
             secure(connection, &format!("{securing}; COMMIT")).await?;
             owners.give_back(owner).await;
         } else {

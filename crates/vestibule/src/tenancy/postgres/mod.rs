@@ -9,6 +9,7 @@
 //! | `moving/` | how an account's data go to another cluster |
 //! | `owners.rs` | which connections a run over many spaces uses again |
 //! | `audit.rs` | what is not as it should be |
+//! | `activity.sql` | how entries of activity go, which the application's login may only add |
 //! | `tables.sql` | what makes an application's plain tables safe |
 
 mod audit;
@@ -35,7 +36,7 @@ pub(super) use self::moving::{Done, Stop};
 pub use self::moving::{MoveProgress, Moved, MovedTable};
 pub(super) use self::owners::OwnerConnections;
 pub(super) use self::space::{OWN, PostgresSpace, ROWS, database_of, space_of};
-use super::SessionError;
+use super::{SessionError, retention::Retention};
 use crate::{
     settings::{DatabaseSettings, PostgresLogins, PostgresSettings, PostgresUrl, Tenancy},
     store::{
@@ -55,6 +56,7 @@ pub(super) struct Clusters {
     pub(super) timeout: Duration,
     /// `DATABASE_POOL_SIZE`.
     pub(super) connections: u32,
+    pub(super) retention: Retention,
     main: Arc<Cluster>,
     others: BTreeMap<String, Arc<Cluster>>,
     /// Where accounts were found to lie; none: in the main cluster.
@@ -102,6 +104,7 @@ impl Clusters {
             tenancy: settings.tenancy,
             timeout: settings.timeout,
             connections: settings.pool_size,
+            retention: Retention::of(settings),
             main,
             others: servers
                 .clusters

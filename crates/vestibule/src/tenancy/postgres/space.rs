@@ -119,6 +119,10 @@ impl PostgresSpace {
         self.server.plain(&mut self.connection)
     }
 
+    pub(in crate::tenancy) fn calling(&mut self) -> Connection<'_> {
+        self.server.calling(&mut self.connection)
+    }
+
     /// Begins a transaction of `account`.
     pub(in crate::tenancy) async fn begin(
         &mut self,

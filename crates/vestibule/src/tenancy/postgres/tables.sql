@@ -12,10 +12,10 @@
 --             whatever name they are called by.
 --   database  the application's login has what it needs there, and no more.
 --
--- In all of them the login may read and write rows and use sequences; it owns nothing and may not
--- truncate, reference or attach triggers. What a migration made that would go around this is
--- refused (SQLSTATE VB002) with the name of the thing and what to write instead, and the
--- transaction is to be rolled back. Calling them again changes nothing.
+-- In all of them the login may read and write rows and use sequences, and read our own tables; it
+-- owns nothing and may not truncate, reference or attach triggers. What a migration made that would go around this is refused (SQLSTATE VB002) with the name
+-- of the thing and what to write instead, and the transaction is to be rolled back. Calling them
+-- again changes nothing.
 --
 -- They do not defend against the owner: whoever has DATABASE_ADMIN_URL can undo all of it. They do
 -- not see what a migration made in another schema, but for what reaches into the space.
@@ -311,7 +311,9 @@ BEGIN
                     CASE
                         WHEN c.relkind = 'S' THEN '{USAGE}'
                         WHEN c.relkind = 'm' OR c.relkind = 'r'
-                            AND c.relname IN ('vestibule_account', 'vestibule_migrations')
+                            -- Entries of activity come and go by functions (activity.sql).
+                            AND c.relname IN ('vestibule_account', 'vestibule_activity',
+                                'vestibule_migrations')
                             THEN '{SELECT}'
                         -- The bits of the commands: 4 for UPDATE, 8 for INSERT, 16 for DELETE.
                         WHEN c.relkind = 'v' THEN array_remove(ARRAY[
@@ -350,7 +352,8 @@ BEGIN
         login, a.privilege_type, c.relname, a.grantee::regrole) INTO why
     FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
     WHERE c.oid = ANY (relations) AND a.grantee NOT IN (0, c.relowner)
-      AND a.privilege_type IN ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+      AND (a.privilege_type IN ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN')
+          OR c.relname = 'vestibule_activity' AND a.privilege_type <> 'SELECT')
       AND pg_has_role(app, a.grantee, 'MEMBER')
     LIMIT 1;
     IF why IS NOT NULL THEN
@@ -1227,6 +1230,8 @@ BEGIN
                 'login_may_trigger_or_reference'
             WHEN o.name IN ('vestibule_account', 'vestibule_migrations')
                 AND a.privilege_type <> 'SELECT' THEN 'login_may_change_ours'
+            WHEN o.name = 'vestibule_activity' AND a.privilege_type <> 'SELECT'
+                THEN 'login_may_change_activity'
         END
         UNION ALL
         SELECT 'login_may_grant' WHERE a.is_grantable

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 
 use super::*;
@@ -10,6 +11,7 @@ use crate::{
     tenancy::{
         SessionError, SystemAccess,
         activity::{self, ActivityEntry, ActivityEvent, ActivityKind, ActivityLog},
+        retention::{self, Retention},
     },
 };
 
@@ -178,7 +180,8 @@ async fn the_latest_entries_stay() {
     let mut newest = Uuid::nil();
     for _ in 0..12 {
         world.database.clock.advance(Duration::from_secs(1));
-        newest = activity::insert_for_test(&world.spaces, world.acme.id, 3).await;
+        let three = Retention::new(3, None);
+        newest = activity::insert_for_test(&world.spaces, world.acme.id, three).await;
     }
     let page = world.activity(200, None).await;
     assert_eq!(page.items.len(), 3);
@@ -228,4 +231,69 @@ async fn a_system_session_is_written_down_before_it_sees_anything() {
     add(&session, "b").await.unwrap();
     session.commit().await.unwrap();
     assert_eq!(world.texts().await, ["b"]);
+}
+
+/// Of what is too old nothing is shown, and nothing is left once somebody went round: also of an
+/// account to which nothing is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_old_is_neither_shown_nor_kept() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let world = World::with(|settings| settings.activity_max_age = Some(HOUR)).await;
+    let log = ActivityLog::start(world.spaces.clone());
+    let wait = |by| world.database.clock.advance(by);
+    log.record(world.sign_in(1));
+    log.flush().await;
+    wait(HOUR / 2);
+    log.record(world.sign_in(2));
+    log.flush().await;
+    assert_eq!(world.activity(10, None).await.items.len(), 2);
+    let file = world.other_process();
+    let left = async || {
+        let all = file.activity_since(world.acme.id, None);
+        let all: Vec<Vec<ActivityEntry>> = all.try_collect().await.unwrap();
+        all.concat().len()
+    };
+    assert_eq!(left().await, 2);
+    wait(HOUR / 2 + Duration::from_millis(1));
+    assert_eq!(world.activity(10, None).await.items.len(), 1);
+    // `file` has no limit of its own, and sees what is there.
+    assert_eq!(left().await, 2);
+    assert_eq!(retention::round(&world.spaces).await.unwrap(), 1);
+    assert_eq!(left().await, 1);
+    // One replica goes round, once an hour.
+    wait(HOUR / 2);
+    assert_eq!(retention::round(&world.spaces).await.unwrap(), 0);
+    assert_eq!(world.activity(10, None).await.items.len(), 0);
+    assert_eq!(left().await, 1);
+    wait(HOUR / 2 + Duration::from_millis(1));
+    assert_eq!(retention::round(&world.spaces).await.unwrap(), 1);
+    assert_eq!(left().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_are_handed_on_from_a_moment_the_oldest_first() {
+    let world = World::new().await;
+    let log = ActivityLog::start(world.spaces.clone());
+    for _ in 0..1_203 {
+        log.record(ActivityEvent::new(world.acme.id, ActivityKind::Refusal));
+    }
+    log.flush().await;
+    world.database.clock.advance(Duration::from_secs(1));
+    let since = world.spaces.now();
+    log.record(world.sign_in(1));
+    log.flush().await;
+    let all: Vec<Vec<ActivityEntry>> = world
+        .spaces
+        .activity_since(world.acme.id, None)
+        .try_collect()
+        .await
+        .unwrap();
+    let sizes: Vec<_> = all.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [500, 500, 204]);
+    let ids: Vec<_> = all.concat().iter().map(|entry| entry.id).collect();
+    assert!(ids.is_sorted());
+    let later = world.spaces.activity_since(world.acme.id, Some(since));
+    let later: Vec<Vec<ActivityEntry>> = later.try_collect().await.unwrap();
+    assert_eq!(later.concat().len(), 1);
+    assert_eq!(later[0][0].kind, "sign_in");
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::{Connection as _, PgConnection};
 use vestibule_testbed::TestDatabase;
 
 use super::{add, migrator};
@@ -12,7 +13,11 @@ use crate::{
     clock::SystemClock,
     settings::{DatabaseSettings, Tenancy},
     store::{Account, Directory, directory_tests::postgres_settings},
-    tenancy::{TenantSession, TenantSpaces},
+    tenancy::{
+        TenantSession, TenantSpaces,
+        activity::{ActivityEvent, ActivityKind, ActivityLog},
+        retention,
+    },
 };
 
 struct World {
@@ -30,8 +35,13 @@ const TABLES: &str = "CREATE TABLE notes (
 
 impl World {
     async fn new(tenancy: Tenancy) -> Self {
+        Self::with(tenancy, |_| {}).await
+    }
+
+    async fn with(tenancy: Tenancy, change: impl FnOnce(&mut DatabaseSettings)) -> Self {
         let database = vestibule_testbed::Postgres::shared().database().await;
-        let settings = postgres_settings(&database, tenancy);
+        let mut settings = postgres_settings(&database, tenancy);
+        change(&mut settings);
         let clock = Arc::new(SystemClock);
         let owner = Directory::migrate(&settings, clock.clone()).await.unwrap();
         let owned = TenantSpaces::open(&settings, &owner, clock.clone()).unwrap();
@@ -200,4 +210,92 @@ async fn a_connection_that_nobody_uses_is_closed() {
         tokio::time::sleep(SHORT / 10).await;
     }
     assert_eq!(spaces.counts(), (0, 0));
+}
+
+impl World {
+    /// As a server with these settings.
+    async fn server(&self, change: impl FnOnce(&mut DatabaseSettings)) -> TenantSpaces {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        let clock = Arc::new(SystemClock);
+        let directory = Directory::open(&settings, clock.clone()).await.unwrap();
+        TenantSpaces::open(&settings, &directory, clock).unwrap()
+    }
+
+    async fn entries(&self, account: usize) -> i64 {
+        let session = self.session(account);
+        let count = session.own_query("SELECT COUNT(*) FROM vestibule_activity");
+        count.fetch_scalar().await.unwrap()
+    }
+}
+
+/// The server's login removes what is too much, and never more than `migrate` was told: whatever
+/// the server's own settings say.
+async fn the_oldest_activity_goes(tenancy: Tenancy) {
+    // Long enough for a slow machine.
+    const AGE: Duration = Duration::from_secs(5);
+    let world = World::with(tenancy, |settings| {
+        settings.activity_keep = 3;
+        settings.activity_max_age = Some(AGE);
+    })
+    .await;
+    let log = ActivityLog::start(world.spaces.clone());
+    let begun = Instant::now();
+    for account in &world.accounts {
+        for _ in 0..10 {
+            log.record(ActivityEvent::new(account.id, ActivityKind::Refusal));
+        }
+        log.flush().await;
+    }
+    let acme = world.accounts[0].id;
+    assert_eq!((world.entries(0).await, world.entries(1).await), (3, 3));
+    let greedy = world
+        .server(|settings| {
+            settings.activity_keep = 1;
+            settings.activity_max_age = Some(Duration::from_millis(1));
+        })
+        .await;
+    assert_eq!(retention::prune(&greedy, acme).await.unwrap(), 0);
+    assert!(begun.elapsed() < AGE, "too slow to tell");
+    tokio::time::sleep(AGE).await;
+    let generous = world.server(|settings| settings.activity_max_age = None);
+    let generous = generous.await;
+    assert_eq!(retention::prune(&generous, acme).await.unwrap(), 0);
+    assert_eq!(retention::round(&world.spaces).await.unwrap(), 2);
+    assert_eq!((world.entries(0).await, world.entries(1).await), (0, 0));
+    // Another replica has nothing to do.
+    assert_eq!(retention::round(&greedy).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_activity_goes_in_row() {
+    the_oldest_activity_goes(Tenancy::Row).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_activity_goes_in_schema() {
+    the_oldest_activity_goes(Tenancy::Schema).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_activity_goes_in_a_database() {
+    the_oldest_activity_goes(Tenancy::Database).await;
+}
+
+/// Nobody ran `migrate` for this version, or somebody took the function away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_are_written_where_the_oldest_cannot_go() {
+    let world = World::new(Tenancy::Row).await;
+    let mut owner = PgConnection::connect(&world.database.owner_url())
+        .await
+        .unwrap();
+    sqlx::raw_sql("DROP FUNCTION vestibule.remove_old_activity(bigint, uuid)")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let log = ActivityLog::start(world.spaces.clone());
+    let account = world.accounts[0].id;
+    log.record(ActivityEvent::new(account, ActivityKind::Refusal));
+    log.flush().await;
+    assert_eq!(world.entries(0).await, 1);
 }

@@ -230,6 +230,8 @@ impl Stage {
                 "account 1" => self.as_account(&mut application, Some(0), &sql).await,
                 "account 2" => self.as_account(&mut application, Some(1), &sql).await,
                 "no account" => self.as_account(&mut application, None, &sql).await,
+                "owner for account 1" => self.as_account(&mut owner, Some(0), &sql).await,
+                "owner for account 2" => self.as_account(&mut owner, Some(1), &sql).await,
                 "owner" => self.as_account(&mut owner, None, &sql).await,
                 "superuser" => self.as_account(&mut superuser, None, &sql).await,
                 other => panic!("{}: --> {other}", case.name),

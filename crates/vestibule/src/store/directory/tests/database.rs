@@ -72,6 +72,7 @@ impl Database {
                 timeout: Duration::from_secs(5),
                 max_stale: Duration::from_secs(60),
                 activity_keep: 10_000,
+                activity_max_age: None,
             },
         }
     }
