@@ -4,6 +4,7 @@
 use std::{
     env, fs,
     net::SocketAddr,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -83,10 +84,11 @@ struct Flood {
     ended: AtomicBool,
 }
 
-/// Tokens that differ in a claim and have some other token's signature, made as fast as strings.
+/// Tokens that differ in their last claim and have some other token's signature. Only the end is made
+/// anew: what the sender does, it takes from the server on a machine of two cores.
 fn distinct(like: &TokenBuilder, line: usize) -> impl FnMut() -> String + Send + 'static {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    let token = like.clone().claim("jti", "@@@").mint();
+    let token = like.mint();
     let mut parts = token.split('.').map(str::to_owned);
     let (head, claims, signature) = (
         parts.next().unwrap(),
@@ -94,17 +96,22 @@ fn distinct(like: &TokenBuilder, line: usize) -> impl FnMut() -> String + Send +
         parts.next().unwrap(),
     );
     let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    let claims = claims.strip_suffix('}').unwrap();
+    // Three bytes are four characters.
+    let begin = |blank| format!("{claims},{blank}\"jti\":\"{line}.");
+    let begin = ["", " ", "  "].map(begin);
+    let begin = begin.iter().find(|begin| begin.len() % 3 == 0).unwrap();
+    let begin = format!("{head}.{}", URL_SAFE_NO_PAD.encode(begin));
     let mut number = 0_u64;
     move || {
         number += 1;
-        let claims = claims.replace("@@@", &format!("{line}.{number}"));
-        format!("{head}.{}.{signature}", URL_SAFE_NO_PAD.encode(claims))
+        let end = URL_SAFE_NO_PAD.encode(format!("{number}\"}}"));
+        format!("{begin}{end}.{signature}")
     }
 }
 
 /// Sends from all lines, `pace` apart on each, until the flood has ended: from one thread, which makes
-/// way for everybody, because an attacker's work is not done on the server's processors. Who is late
-/// hurries.
+/// way for everybody. Who is late hurries.
 fn flood(
     server: SocketAddr,
     tokens: Vec<Box<dyn FnMut() -> String + Send>>,
@@ -113,7 +120,7 @@ fn flood(
     let seen = Arc::new(Flood::default());
     let all = Arc::clone(&seen);
     let sender = thread::spawn(move || {
-        rustix::process::nice(19).unwrap();
+        make_way();
         alone(async move {
             let mut senders = JoinSet::new();
             for next in tokens {
@@ -123,6 +130,18 @@ fn flood(
         });
     });
     (seen, sender)
+}
+
+/// This thread runs where nobody else wants to: an attacker's work is not done on the server's
+/// processors. Where the system has no such class, as seldom as it knows.
+fn make_way() {
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let idle = Command::new("chrt")
+        .args(["--idle", "--pid", "0", &thread])
+        .status();
+    if !idle.is_ok_and(|status| status.success()) {
+        rustix::process::nice(19).unwrap();
+    }
 }
 
 async fn send(
@@ -278,8 +297,11 @@ async fn bad_signatures_from_one_address() {
     assert!(hits >= 0.95 * expected as f64, "{hits} of {expected}");
     assert_eq!(calls, 0);
     assert!(grown < 8 * 1024, "{grown} KiB");
-    // Where other tests run beside it, an idle server is no measure.
-    let most = (p99_idle.max(p99_crowded) * 3).max(Duration::from_millis(20));
+    let most = match seconds() {
+        Some(_) => p99_idle * 3,
+        // Where other tests run beside it, an idle server is no measure.
+        None => (p99_idle.max(p99_crowded) * 3).max(Duration::from_millis(20)),
+    };
     assert!(p99 <= most, "{p99_idle:?}, {p99_crowded:?} -> {p99:?}");
 }
 
