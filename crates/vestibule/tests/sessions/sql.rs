@@ -167,7 +167,8 @@ async fn a_statement_without_end() {
         Ok(most.to_string())
     }
 
-    let timeout = std::time::Duration::from_millis(200);
+    // Long enough to connect on a machine that others keep busy.
+    let timeout = std::time::Duration::from_secs(1);
     let world = World::with(|database| database.timeout = timeout).await;
     let site = world
         .serve(Router::new().route("/forever", post(forever)))
@@ -175,6 +176,6 @@ async fn a_statement_without_end() {
     let begun = std::time::Instant::now();
     let answer = ask(site, "POST", "/forever", &world.ada()).await;
     answer.expect_problem(503, "storage_unavailable");
-    assert!(begun.elapsed() < std::time::Duration::from_secs(3));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
     assert!(marks(site, &world.ada()).await.is_empty());
 }
