@@ -226,8 +226,7 @@ async fn nobody_sees_what_is_not_committed() {
 
 #[tokio::test]
 async fn an_account_whose_file_is_held_elsewhere_is_unavailable() {
-    let world =
-        World::with(|database| database.timeout = std::time::Duration::from_millis(200)).await;
+    let world = World::with(|database| database.timeout = std::time::Duration::from_secs(1)).await;
     let site = world.serve(Router::new()).await;
     let held = world.lock(world.acme).await;
     let answer = ask(site, "GET", "/marks", &world.ada()).await;

@@ -82,7 +82,7 @@ async fn a_commit_by_hand_that_fails_keeps_nothing() {
 
 #[tokio::test]
 async fn sessions_by_hand_are_apart() {
-    let world = World::with(|database| database.timeout = Duration::from_millis(200)).await;
+    let world = World::with(|database| database.timeout = Duration::from_secs(1)).await;
     let ada = caller(&world, &world.ada()).await;
     let grace = caller(&world, &world.grace()).await;
     let first: Marks = world.vestibule.get_repository(&ada).unwrap();
@@ -163,7 +163,7 @@ async fn a_system_session_needs_a_reason_and_an_account() {
 /// Where it cannot be written down, there is no session.
 #[tokio::test]
 async fn a_system_session_that_cannot_be_written_down() {
-    let world = World::with(|database| database.timeout = Duration::from_millis(200)).await;
+    let world = World::with(|database| database.timeout = Duration::from_secs(1)).await;
     let held = world.lock(world.acme).await;
     let job = world
         .vestibule
