@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::StreamExt as _;
 use vestibule::error::Reason;
 use vestibule_sandbox::{Tenant, User};
 
@@ -252,9 +253,9 @@ async fn accounts_make_no_series() {
     };
     visit(0).await;
     let first = count().await;
-    for number in 1..accounts {
-        visit(number).await;
-    }
+    futures_util::stream::iter(1..accounts)
+        .for_each_concurrent(16, &visit)
+        .await;
     let all = count().await;
     println!("series: {all} of {accounts} accounts with traffic, {first} of the first one");
     assert_eq!(all, first, "of {accounts} accounts");
