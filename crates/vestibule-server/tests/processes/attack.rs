@@ -133,13 +133,15 @@ fn flood(
 }
 
 /// This thread runs where nobody else wants to: an attacker's work is not done on the server's
-/// processors. Where the system has no such class, as seldom as it knows.
+/// processors. Beside other tests it would then not run at all, and is only as polite as can be.
 fn make_way() {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
-    let idle = Command::new("chrt")
-        .args(["--idle", "--pid", "0", &thread])
-        .status();
-    if !idle.is_ok_and(|status| status.success()) {
+    let idle = || {
+        Command::new("chrt")
+            .args(["--idle", "--pid", "0", &thread])
+            .status()
+    };
+    if seconds().is_none() || !idle().is_ok_and(|status| status.success()) {
         rustix::process::nice(19).unwrap();
     }
 }
