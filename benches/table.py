@@ -56,25 +56,30 @@ def nanoseconds(value):
     return f"{figure(value)} ns"
 
 
-def peers(study):
-    def rows(some):
-        return [
-            [
-                one["name"],
-                rate(one["requests_per_second"]),
-                f"{rate(one['lowest'])} to {rate(one['highest'])}",
-                f"{figure(one['p99_ms'])} ms",
-                f"{one['processor_us']:.1f} µs",
-                span(one["ours_to_it"]),
-            ]
-            for one in some
-        ]
+LOADS = ["requests/s", "rounds", "p99", "processor time each"]
 
-    head = ["one core each", "requests/s", "rounds", "p99", "processor time each", "vestibule to it, in pairs"]
+
+def loads(some, to):
+    """Servers that were asked in turns, and the ratio of each that the study has under `to`."""
+    return [
+        [
+            one["name"],
+            rate(one["requests_per_second"]),
+            f"{rate(one['lowest'])} to {rate(one['highest'])}",
+            f"{figure(one['p99_ms'])} ms",
+            f"{one['processor_us']:.1f} µs",
+            span(one[to]),
+        ]
+        for one in some
+    ]
+
+
+def peers(study):
+    head = ["one core each", *LOADS, "vestibule to it, in pairs"]
     absent = [[f"{one['peer']}: not measured", "", "", "", "", one["problem"]] for one in study["absent"]]
     return [
-        ("Beside a server that only answers", head, rows(study["against_bare"])),
-        ("Beside others", head, rows(study["against_peers"]) + absent),
+        ("Beside a server that only answers", head, loads(study["against_bare"], "ours_to_it")),
+        ("Beside others", head, loads(study["against_peers"], "ours_to_it") + absent),
     ]
 
 
@@ -171,19 +176,8 @@ def scale(study):
 
 
 def audit(study):
-    rows = [
-        [
-            one["name"],
-            rate(one["requests_per_second"]),
-            f"{rate(one['lowest'])} to {rate(one['highest'])}",
-            f"{figure(one['p99_ms'])} ms",
-            f"{one['processor_us']:.1f} µs",
-            span(one["to_without"]),
-        ]
-        for one in study["rows"]
-    ]
     title = f"An account's activity, {study['new']} new tokens among {study['known']:,} in each round"
-    return [(title, ["activity", "requests/s", "rounds", "p99", "processor time each", "to without, in pairs"], rows)]
+    return [(title, ["activity", *LOADS, "to without, in pairs"], loads(study["rows"], "to_without"))]
 
 
 TABLES = {

@@ -125,15 +125,16 @@ pub(crate) async fn run(global: &Global, command: AccountCommand) -> Result<Answ
         return account_move::run(global, &arguments).await;
     }
     let operator = global.operator(false)?;
-    let answer = match command {
-        AccountCommand::Activity { id, since } => activity(&operator, id, since, global.json).await,
-        command => answer(&operator, command).await,
-    };
+    let answer = answer(&operator, command, global.json).await;
     operator.close().await;
     answer
 }
 
-async fn answer(operator: &Operator, command: AccountCommand) -> Result<Answer, Failure> {
+async fn answer(
+    operator: &Operator,
+    command: AccountCommand,
+    as_json: bool,
+) -> Result<Answer, Failure> {
     let account: Placed = match command {
         AccountCommand::Create {
             name,
@@ -170,9 +171,11 @@ async fn answer(operator: &Operator, command: AccountCommand) -> Result<Answer, 
         }
         AccountCommand::Export { id } => return export(operator, id).await,
         AccountCommand::Delete(arguments) => return delete(operator, &arguments).await,
-        // `run` has them.
-        AccountCommand::Move(_) | AccountCommand::Activity { .. } => {
-            return Err(Failure::Usage("this is done elsewhere".to_owned()));
+        AccountCommand::Activity { id, since } => {
+            return activity(operator, id, since, as_json).await;
+        }
+        AccountCommand::Move(_) => {
+            return Err(Failure::Usage("this needs the database".to_owned()));
         }
     };
     Ok(one(&account))

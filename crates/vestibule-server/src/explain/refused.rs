@@ -15,7 +15,7 @@ use uuid::Uuid;
 use vestibule::{
     clock::{Clock as _, SystemClock, Timestamp},
     error::{Code, Reason, RefusedCaller},
-    http::{Problem, RequestFacts},
+    http::{Problem, RequestFacts, known_method},
 };
 
 use super::Claimed;
@@ -112,7 +112,7 @@ impl Refusals {
                 .or(principal.map(|principal| principal.account().id)),
             user_id: caller.and_then(|caller| caller.user_id),
             client_id: caller.and_then(|caller| caller.client_id.clone()),
-            method: known(facts.method()),
+            method: known_method(facts.method()).unwrap_or("other"),
             path: facts.route().map(Arc::from),
             claimed,
         };
@@ -186,15 +186,6 @@ fn claimed_by(facts: &RequestFacts<'_>) -> Option<Box<Claimed>> {
     let header = facts.authorization()?.to_str().ok()?;
     let (_, token) = header.split_once(' ')?;
     Some(Box::new(Claimed::read(token.trim()).shortened()))
-}
-
-/// A method is the client's text: only known ones are kept.
-fn known(method: &http::Method) -> &'static str {
-    const KNOWN: &[&str] = &[
-        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
-    ];
-    let known = KNOWN.iter().find(|known| **known == method.as_str());
-    known.copied().unwrap_or("other")
 }
 
 #[expect(clippy::ref_option, reason = "as serde calls it")]

@@ -32,3 +32,28 @@ pub use self::context::{RequestFacts, RequestId};
 pub use self::extract::{Machine, Repository, Service, User};
 pub use self::layer::{VestibuleLayer, VestibuleService};
 pub use self::problem::Problem;
+
+/// The method's name, where HTTP (RFC 9110 §9, RFC 5789) has such a method: any other is the client's
+/// own text, which logs and traces do not repeat.
+pub fn known_method(method: &http::Method) -> Option<&'static str> {
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH",
+    ];
+    KNOWN.into_iter().find(|known| *known == method.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::known_method;
+
+    #[test]
+    fn a_method_of_the_clients_own_making_is_not_repeated() {
+        assert_eq!(known_method(&Method::PATCH), Some("PATCH"));
+        let own = Method::from_bytes(b"SECRET").unwrap();
+        assert_eq!(known_method(&own), None);
+        let small = Method::from_bytes(b"get").unwrap();
+        assert_eq!(known_method(&small), None);
+    }
+}

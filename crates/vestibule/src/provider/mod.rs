@@ -11,7 +11,7 @@ pub use self::key_sets::{IssuerKeys, KeySets};
 pub(crate) use self::permissions::PermissionCache;
 pub(crate) use self::profiles::{Dated, TenantCache, UserCache};
 #[doc(hidden)]
-pub use self::transport::{tls_of_the_system, tls_without_roots};
+pub use self::transport::{network_cause, tls_of_the_system, tls_without_roots};
 
 mod authress;
 mod budget;

@@ -258,16 +258,24 @@ impl Failed {
         } else {
             ProviderError::Unusable("it ended before its end")
         };
-        // The address holds ids.
-        let error = error.without_url();
-        let mut cause = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            let _ = write!(cause, ": {inner}");
-            source = inner.source();
+        Self {
+            error: kind,
+            cause: network_cause(error),
         }
-        Self { error: kind, cause }
     }
+}
+
+/// Why a call came to nothing, with what lies behind it, for the log. The address holds ids, or secrets,
+/// and is left out.
+pub fn network_cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let _ = write!(cause, ": {inner}");
+        source = inner.source();
+    }
+    cause
 }
 
 async fn exchange(

@@ -33,13 +33,16 @@ mod remote;
 use std::fmt;
 
 use axum::extract::{MatchedPath, Request};
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use tracing::{Span, field::Empty, info_span, span_enabled};
 use uuid::Uuid;
 
 #[cfg(feature = "opentelemetry")]
 pub use self::remote::UntrustedParent;
-use crate::{http::RequestFacts, principal::PrincipalKind};
+use crate::{
+    http::{RequestFacts, known_method},
+    principal::PrincipalKind,
+};
 
 /// The target of all spans, for filters.
 pub const TARGET: &str = "vestibule::trace";
@@ -71,7 +74,7 @@ pub(crate) fn request(request: &Request, is_trusted: impl FnOnce() -> bool) -> S
         return Span::none();
     }
     let is_outermost = Span::current().is_none();
-    let method = method(request.method());
+    let method = known_method(request.method()).unwrap_or(OTHER);
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map(MatchedPath::as_str);
     // As the conventions want it of a method that is not repeated.
@@ -249,31 +252,9 @@ pub(crate) fn trace_id(span: &Span) -> Option<TraceId> {
     remote::trace_id(span).map(TraceId)
 }
 
-/// A method is the client's text: only known ones are repeated.
-fn method(method: &Method) -> &str {
-    match *method {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::DELETE
-        | Method::OPTIONS
-        | Method::TRACE
-        | Method::CONNECT
-        | Method::PATCH => method.as_str(),
-        _ => OTHER,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_method_of_the_clients_own_making_is_not_repeated() {
-        assert_eq!(method(&Method::PATCH), "PATCH");
-        assert_eq!(method(&Method::from_bytes(b"SECRET").unwrap()), "_OTHER");
-    }
 
     #[test]
     fn a_trace_id_has_32_digits() {

@@ -5,7 +5,7 @@
 //! reads the environment behind our settings, keeps its headers printable and does not tell how many
 //! spans a collector refused.
 
-use std::{error::Error as _, fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use opentelemetry_proto::{
     tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
@@ -27,7 +27,7 @@ use tokio::{
 };
 use uuid::Uuid;
 use vestibule::{
-    provider::{tls_of_the_system, tls_without_roots},
+    provider::{network_cause, tls_of_the_system, tls_without_roots},
     settings::SettingsError,
 };
 
@@ -152,15 +152,8 @@ impl Failed {
     }
 
     fn network(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut cause = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            let _ = write!(cause, ": {inner}");
-            source = inner.source();
-        }
         Self {
-            cause,
+            cause: network_cause(error),
             again: Some(None),
         }
     }
