@@ -39,7 +39,15 @@ async fn a_server_from_start_to_end() {
     let get = |path: &str| http.get(format!("{}{path}", server.public));
 
     assert_eq!(get("/healthz").send().await.unwrap().status(), 200);
-    assert_eq!(get("/readyz").send().await.unwrap().status(), 200);
+    // Keys are fetched while it starts to listen.
+    let begun = Instant::now();
+    while get("/readyz").send().await.unwrap().status() != 200 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "it never gets ready"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let document: serde_json::Value = get("/openapi.json")
         .send()
         .await

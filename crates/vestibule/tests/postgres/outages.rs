@@ -250,6 +250,11 @@ async fn another_server_takes_over() {
     old.stop(Stop::Fast).await;
     let new = old.copy().await;
     old.start().await;
+    // A connection that was in use less than a second ago is not asked whether it lives.
+    within(RECOVERY, "the owner is connected again", async || {
+        world.owner.find_user("authress", "user_ada").await.is_ok()
+    })
+    .await;
     // Only the old one hears of this.
     let found = world.owner.find_user("authress", "user_ada").await.unwrap();
     world.owner.suspend_user(found.unwrap().0.id).await.unwrap();
