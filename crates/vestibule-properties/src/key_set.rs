@@ -43,7 +43,7 @@ pub fn key_set(bytes: &[u8]) {
     }
     assert!(set.len() <= MOST);
     for (kid, point) in &expected {
-        let found = set.get(kid).map(|key| key.to_bytes());
+        let found = set.get(kid).map(|key| *key.as_bytes());
         assert!(
             found == *point || (found.is_none() && expected.len() > MOST),
             "{kid}"

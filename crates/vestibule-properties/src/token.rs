@@ -242,7 +242,7 @@ impl KeySource for Known {
             KeySetId::Client(id) if &**id == ROBOT && kid == "robot1" => Ok(TokenClass::Machine),
             _ => Err(Reason::UnknownKey),
         };
-        let key = class.map(|class| VerifyingKey::new(key_of(class).verifying_key()));
+        let key = class.map(|class| VerifyingKey::from(&key_of(class)));
         ready(key).boxed()
     }
 }

@@ -301,7 +301,8 @@ impl Vestibule {
         let _ = tokio::time::timeout(SETTLE, self.0.activity.flush()).await;
     }
 
-    /// Sets the gauges to what is true now. Called before metrics are read.
+    /// Sets the gauges to what is true now: `vestibule_token_cache_entries`. To be called before
+    /// metrics are read; nothing else sets them.
     pub fn refresh_gauges(&self) {
         self.0.authenticator.refresh_gauges();
     }

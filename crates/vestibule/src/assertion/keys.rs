@@ -117,7 +117,7 @@ impl DayKey {
         DayVerifyingKey {
             day: self.day,
             key_id: self.key_id.clone(),
-            key: Arc::new(self.signing.verifying_key()),
+            key: VerifyingKey::from(&self.signing),
         }
     }
 

@@ -48,6 +48,7 @@ pub use self::{
     issuer::is_client_id,
     key_set::{KeySet, KeySetError},
     policy::TokenPolicy,
+    signature::VerifyingKey,
     verifier::Verifier,
 };
 use crate::{changes::Unchanged, clock::Timestamp, error::Reason};
@@ -98,9 +99,6 @@ pub struct YoungKey {
     /// Whether its set is still the one that is held.
     pub(crate) unchanged: Unchanged,
 }
-
-/// An Ed25519 public key, ready for use. Cheap to clone.
-pub type VerifyingKey = Arc<ed25519_dalek::VerifyingKey>;
 
 /// Which service clients are registered here.
 pub trait RegisteredClients: Send + Sync + fmt::Debug + 'static {

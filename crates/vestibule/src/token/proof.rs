@@ -44,6 +44,6 @@ impl Proof {
 
     /// A set that was fetched again has its keys anew.
     fn is_of(&self, key: &VerifyingKey) -> bool {
-        VerifyingKey::ptr_eq(&self.key, key) || self.key.as_bytes() == key.as_bytes()
+        self.key.ptr_eq(key) || self.key == *key
     }
 }

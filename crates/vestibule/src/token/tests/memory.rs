@@ -104,7 +104,7 @@ pub(super) fn filler(subject: &str, expires_at: Timestamp) -> VerifiedToken {
     let proof = Proof {
         set: KeySetId::Issuer(Arc::clone(&facts.stated.issuer)),
         kid: "account1".into(),
-        key: VerifyingKey::new(signing_key(PROVIDER_KEY).verifying_key()),
+        key: VerifyingKey::from(&signing_key(PROVIDER_KEY)),
     };
     VerifiedToken::new(digest("any"), facts, proof)
 }

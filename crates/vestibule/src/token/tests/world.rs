@@ -104,7 +104,7 @@ pub(super) struct FakeKeys {
 
 impl FakeKeys {
     fn new() -> Self {
-        let key = |seed| VerifyingKey::new(signing_key(seed).verifying_key());
+        let key = |seed| VerifyingKey::from(&signing_key(seed));
         let issuer = |issuer: &str| KeySetId::Issuer(issuer.into());
         let client = |id: &str| KeySetId::Client(id.into());
         let keys = HashMap::from([
@@ -134,7 +134,7 @@ impl FakeKeys {
         let found = keys
             .iter()
             .find(|((one, name), _)| one == set && *name == kid);
-        found.map(|(_, key)| Arc::clone(key))
+        found.map(|(_, key)| key.clone())
     }
 
     /// Puts a key of this seed under the name, in place of what was there; none: takes it away.
@@ -143,7 +143,7 @@ impl FakeKeys {
         let mut keys = self.keys.lock().unwrap();
         match seed {
             Some(seed) => {
-                let key = VerifyingKey::new(signing_key(seed).verifying_key());
+                let key = VerifyingKey::from(&signing_key(seed));
                 keys.insert(place, key);
             }
             None => drop(keys.remove(&place)),
