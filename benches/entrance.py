@@ -84,7 +84,8 @@ class Entrance:
     def __init__(self, bench, provider, name, **settings):
         self.bench, self.name, self.place = bench, name, bench.work / name
         self.port, self.admin = free_port(), free_port()
-        self.process = None
+        # Others than the bench's, where it is about them.
+        self.process = self.binaries = None
         inherited = {
             key: value
             for key, value in os.environ.items()
@@ -119,7 +120,7 @@ class Entrance:
 
     @property
     def serve(self):
-        return [self.bench.binaries / "vestibule", "serve"]
+        return [(self.binaries or self.bench.binaries) / "vestibule", "serve"]
 
     @property
     def log(self):

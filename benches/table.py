@@ -1,5 +1,7 @@
 """The tables of each study, for a terminal and for the documentation."""
 
+import statistics
+
 
 def figure(value, digits=3):
     """As many digits as a measurement is worth."""
@@ -83,6 +85,15 @@ def peers(study):
     ]
 
 
+def builds(study):
+    head = ["one core each", *LOADS, "to ours, in pairs", "a new token", "binary", "resident"]
+    rows = [
+        [*row, f"{one['new_us']:.1f} µs", size(one["binary_bytes"]), size(one["resident_bytes"])]
+        for row, one in zip(loads(study["rows"], "to_ours"), study["rows"])
+    ]
+    return [("The same server, built and linked in other ways", head, rows)]
+
+
 def start(study):
     rows = [
         [what, f"{figure(study[key]['median'])} ms", f"{figure(study[key]['worst'])} ms"]
@@ -115,14 +126,11 @@ def turn(study):
 
 
 def restart(study):
-    rows = [
-        [
-            f"{window['until_s']:.1f} s",
-            rate(window["requests_per_second"]),
-            f"{window['requests_per_second'] / study['normal']:.2f}",
-        ]
-        for window in study["windows"][:8]
-    ]
+    rows = []
+    for first in range(0, 32, 4):
+        windows = study["windows"][first : first + 4]
+        mean = statistics.mean(window["requests_per_second"] for window in windows)
+        rows.append([f"{windows[-1]['until_s']:.1f} s", rate(mean), f"{mean / study['normal']:.2f}"])
     calls = ", ".join(f"{name} {count}" for name, count in study["provider_calls"].items()) or "none"
     title = f"After a restart, {study['tokens']:,} tokens of {study['users']:,} users; calls to the provider: {calls}"
     return [(title, ["until", "requests/s", "to normal"], rows)]
@@ -187,6 +195,7 @@ TABLES = {
     "start": start,
     "turn": turn,
     "restart": restart,
+    "builds": builds,
     "memory": memory,
     "scale": scale,
 }
