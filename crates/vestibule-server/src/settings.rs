@@ -3,7 +3,6 @@
 use std::{io::IsTerminal as _, net::SocketAddr, time::Duration};
 
 use sha2::{Digest as _, Sha256};
-use tracing_subscriber::EnvFilter;
 use vestibule::{
     assertion::SigningSettings,
     provider::access_key::AccessKey,
@@ -16,7 +15,7 @@ use vestibule::{
 use crate::{
     admin::{api::OperationsSettings, tokens::AdminTokens},
     gateway::{self, rules::Rules},
-    telemetry::traces::TraceSettings,
+    telemetry::{logs::filter, traces::TraceSettings},
 };
 
 /// Balancers that look less often than this have others to blame.
@@ -279,17 +278,14 @@ impl ServerSettings {
 impl LogSettings {
     /// Reads the section; `default` is the filter where none is set.
     pub fn read(reader: &mut SettingsReader, default: &str) -> Option<Self> {
-        let filter =
-            reader.parsed(
-                "VESTIBULE_LOG",
-                default.to_owned(),
-                |text| match EnvFilter::try_new(text) {
-                    Ok(_) => Ok(text.to_owned()),
-                    Err(error) => Err(format!(
-                        "is not a log filter such as `info` or `info,vestibule=debug`: {error}"
-                    )),
-                },
-            );
+        let filter = reader.parsed("VESTIBULE_LOG", default.to_owned(), |text| {
+            match filter(text) {
+                Ok(_) => Ok(text.to_owned()),
+                Err(error) => Err(format!(
+                    "is not a log filter such as `info` or `info,vestibule=debug`: {error}"
+                )),
+            }
+        });
         let usual = if std::io::stderr().is_terminal() {
             LogFormat::Text
         } else {

@@ -8,7 +8,7 @@ use std::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
-    filter::{FilterExt as _, filter_fn},
+    filter::{FilterExt as _, ParseError, filter_fn},
     fmt,
     layer::SubscriberExt as _,
     reload,
@@ -20,6 +20,12 @@ use crate::settings::{LogFormat, LogSettings};
 
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
+/// Reads the text of a filter. A field's value in it is a text and no regular expression: a short
+/// one of those can take seconds to be read, and nobody should wonder why a server does not start.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().with_regex(false).parse(text)
+}
+
 /// Starts logging for this process. Does nothing where logging was started before.
 pub fn start(settings: &LogSettings) {
     start_beside(settings, None);
@@ -28,7 +34,7 @@ pub fn start(settings: &LogSettings) {
 /// [`start`], and the library's spans are recorded in `traces`.
 pub fn start_beside(settings: &LogSettings, traces: Option<&Traces>) {
     // The filter was tried when the settings were read.
-    let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(filter);
     // Of no span: where nobody else wants one, it then costs a look at a flag.
     let events = filter_fn(|about| about.is_event()).with_max_level_hint(LevelFilter::TRACE);
@@ -61,7 +67,7 @@ pub fn start_beside(settings: &LogSettings, traces: Option<&Traces>) {
 
 /// Logs by another filter from now on, where [`start`] has started logging.
 pub(crate) fn set_filter(filter: &str) {
-    if let (Some(handle), Ok(filter)) = (FILTER.get(), EnvFilter::try_new(filter)) {
+    if let (Some(handle), Ok(filter)) = (FILTER.get(), self::filter(filter)) {
         // Fails where the subscriber is gone: then there is no log.
         drop(handle.reload(filter));
     }

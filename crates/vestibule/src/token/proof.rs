@@ -28,7 +28,7 @@ impl Proof {
             return Ok(true);
         }
         let key = keys.key(&self.set, &self.kid).await?;
-        Ok(self.is_of(&key))
+        Ok(key == self.key)
     }
 
     /// Whether the key counts for certain, without asking anybody.
@@ -39,11 +39,7 @@ impl Proof {
     /// The key's standing, where it counts for certain: as [`Proof::stands_surely`].
     pub(super) fn young(&self, keys: &dyn KeySource) -> Option<YoungKey> {
         let young = keys.young_key(&self.set, &self.kid)?;
-        self.is_of(&young.key).then_some(young)
-    }
-
-    /// A set that was fetched again has its keys anew.
-    fn is_of(&self, key: &VerifyingKey) -> bool {
-        self.key.ptr_eq(key) || self.key == *key
+        // A set that was fetched again has its keys anew.
+        (young.key == self.key).then_some(young)
     }
 }

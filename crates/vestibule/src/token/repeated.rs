@@ -84,6 +84,9 @@ mod tests {
         assert_eq!(repeated.list("a b", refuse), Err(Reason::BadClaim));
         let list = repeated.list("a b", |_| Ok(["a".into(), "b".into()].into()));
         assert_eq!(repeated.list("a b", refuse), list);
+        let longest = "a".repeat(LONGEST);
+        let list = repeated.list(&longest, |_| Ok(Arc::default()));
+        assert_eq!(repeated.list(&longest, refuse), list);
         let long = "a".repeat(LONGEST + 1);
         assert!(repeated.list(&long, |_| Ok(Arc::default())).is_ok());
         assert_eq!(repeated.list(&long, refuse), Err(Reason::BadClaim));

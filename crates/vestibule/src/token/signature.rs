@@ -8,7 +8,7 @@ use ed25519_dalek::{SigningKey, Verifier as _};
 use crate::error::Reason;
 
 /// An Ed25519 public key that says something: in its one encoding, and of large order, so that there
-/// is somebody who alone can sign under it. Cheap to clone.
+/// is somebody who alone can sign under it. Cheap to clone, and to compare with itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyingKey(Arc<ed25519_dalek::VerifyingKey>);
 
@@ -33,11 +33,6 @@ impl VerifyingKey {
     /// The encoding of the point.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
-    }
-
-    /// Whether both are one in memory, which is quicker to see than that they are equal.
-    pub(super) fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
