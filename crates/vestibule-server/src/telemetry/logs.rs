@@ -8,7 +8,7 @@ use std::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry,
-    filter::{FilterExt as _, ParseError, filter_fn},
+    filter::{FilterExt as _, filter_fn},
     fmt,
     layer::SubscriberExt as _,
     reload,
@@ -22,8 +22,13 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Reads the text of a filter. A field's value in it is a text and no regular expression: a short
 /// one of those can take seconds to be read, and nobody should wonder why a server does not start.
-pub(crate) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().with_regex(false).parse(text)
+/// Only ASCII, because the library's reader panics at some other characters.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
+    if !text.is_ascii() {
+        return Err("it has other characters than ASCII's".to_owned());
+    }
+    let read = EnvFilter::builder().with_regex(false).parse(text);
+    read.map_err(|error| error.to_string())
 }
 
 /// Starts logging for this process. Does nothing where logging was started before.
@@ -70,5 +75,25 @@ pub(crate) fn set_filter(filter: &str) {
     if let (Some(handle), Ok(filter)) = (FILTER.get(), self::filter(filter)) {
         // Fails where the subscriber is gone: then there is no log.
         drop(handle.reload(filter));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_read_at_once_or_refused() {
+        for text in [
+            "info",
+            "info,vestibule=debug",
+            "",
+            "vestibule[request{reason=expired}]=debug",
+        ] {
+            assert!(filter(text).is_ok(), "{text}");
+        }
+        for text in ["vestibule=loud", "info, [\u{562}{}", "\u{fc}=info"] {
+            assert!(filter(text).is_err(), "{text}");
+        }
     }
 }
