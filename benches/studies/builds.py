@@ -16,9 +16,9 @@ from processes import Failed
 
 KNOWN, NEW = 1000, 3000
 ROUNDS, SECONDS = 9, 2
-OURS = "as released: thin LTO, one unit"
-# Cargo's own default is the first.
-BUILDS = {"no LTO, 16 units": ("off", 16), "fat LTO, one unit": ("fat", 1)}
+OURS = "as released"
+# LTO and units.
+BUILDS = {"no LTO and 16 units": ("off", 16), "fat LTO and one unit": ("fat", 1)}
 ALLOCATORS = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2"}
 
 
@@ -35,9 +35,9 @@ def measure(bench):
     for name, server in servers.items():
         server.show(known)
         targets.append(Target(name, server.url(), file, server.process))
-    in_turns(bench, targets, *bench.rounds(ROUNDS, SECONDS))
+    rounds, seconds = bench.rounds(ROUNDS, SECONDS)
+    in_turns(bench, targets, rounds, seconds)
     new = {name: [] for name in servers}
-    rounds = bench.rounds(ROUNDS, SECONDS)[0]
     for number in range(rounds):
         tokens = provider.tokens(NEW // rounds)
         for name in list(servers)[:: -1 if number % 2 else 1]:
@@ -80,7 +80,7 @@ def built(bench, lto, units):
 
 
 def started(bench, provider, name, binaries, **settings):
-    server = Entrance(bench, provider, name.replace(" ", "-").replace(",", "").replace(":", ""), **settings)
+    server = Entrance(bench, provider, name.replace(" ", "-"), **settings)
     server.binaries = binaries
     return server.start()
 

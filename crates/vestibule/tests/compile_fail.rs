@@ -30,6 +30,7 @@ use vestibule::{
     provider::access_key::AccessKey,
     settings::Secret,
     tenancy::SessionQuery,
+    token::VerifyingKey,
 };
 
 /// Line and code of an error.
@@ -57,6 +58,7 @@ macro_rules! implements_none {
 implements_none!(BearerToken<'static>: fmt::Display, Serialize, DeserializeOwned);
 implements_none!(AccessKey: fmt::Display, Serialize, DeserializeOwned);
 implements_none!(Secret: fmt::Display, Serialize, DeserializeOwned);
+implements_none!(VerifyingKey: Default, DeserializeOwned, From<[u8; 32]>);
 implements_none!(VerifiedToken: Default, Serialize, DeserializeOwned, From<String>, From<Value>);
 implements_none!(AssertionToken<'static>: fmt::Display, Serialize, DeserializeOwned);
 implements_none!(VerifiedAssertion: Default, Serialize, DeserializeOwned, From<String>, From<Value>);

@@ -25,7 +25,7 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// Only ASCII, because the library's reader panics at some other characters.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
     if !text.is_ascii() {
-        return Err("it has other characters than ASCII's".to_owned());
+        return Err("only ASCII characters can be in it".to_owned());
     }
     let read = EnvFilter::builder().with_regex(false).parse(text);
     read.map_err(|error| error.to_string())

@@ -55,7 +55,7 @@ impl Signature {
     /// Whether `key` made it for `message`. Strict: no key or commitment of small order, one
     /// encoding per signature, so that nobody can make a second token out of an accepted one.
     ///
-    /// Says what `verify_strict` of the curve library says, a tenth sooner: that unpacks the
+    /// Says what `verify_strict` of the curve library says, and sooner: that unpacks the
     /// commitment to see its order. A commitment is good only if it is, byte by byte, the encoding of
     /// the point that the equation gives, so those of small order can be told by their bytes; the
     /// key was looked at when it was made.

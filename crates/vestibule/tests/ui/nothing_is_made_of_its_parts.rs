@@ -1,6 +1,6 @@
 //! Alone in their file: the compiler looks at private members only where nothing else is wrong.
 
-use vestibule::{Principal, TenantSession};
+use vestibule::{Principal, TenantSession, token::VerifyingKey};
 
 pub fn principal(other: Principal) -> Principal {
     Principal {
@@ -12,6 +12,12 @@ pub fn principal(other: Principal) -> Principal {
 pub fn session() -> TenantSession {
     TenantSession {
         shared: anything(), //~ E0451
+    }
+}
+
+pub fn key() -> VerifyingKey {
+    VerifyingKey {
+        0: anything(), //~ E0451
     }
 }
 

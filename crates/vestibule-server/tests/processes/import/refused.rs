@@ -1,11 +1,14 @@
 //! What an import refuses, by line, and what it takes all the same when it is told to.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs};
 
 use serde_json::json;
 
-use super::{Ground, WORLD, counts, expect, problems};
-use crate::support::NOBODY;
+use super::{
+    WORLD,
+    ground::{Ground, counts, expect, problems},
+};
+use crate::support::{NOBODY, Place};
 
 on_both! {
     one_thing_on_two_lines
@@ -313,4 +316,41 @@ async fn only_the_first_problems_are_told(ground: Ground) {
     let said = ground.place.run(&["import", "nonsense.jsonl"]);
     assert!(said.stdout.contains("and 1134 further lines"), "{said:?}");
     ground.end().await;
+}
+
+/// What the command line itself says wrongly.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage() {
+    let place = Place::new();
+    fs::write(place.path().join("file.csv"), "tenant,name\n").unwrap();
+    fs::write(place.path().join("file"), "").unwrap();
+    for (arguments, word) in [
+        (&["import"][..], "<FILE>"),
+        (&["import", "file"], "--format"),
+        (&["import", "-"], "--format"),
+        (&["import", "file.csv"], "--kind"),
+        (
+            &["import", "file", "--format", "jsonl", "--kind", "users"],
+            "--kind",
+        ),
+        (&["import", "none.jsonl"], "none.jsonl"),
+        (&["import", ".", "--format", "jsonl"], "directory"),
+        (&["import", "file.csv", "--kind", "people"], "people"),
+        (
+            &[
+                "import",
+                "file.csv",
+                "--kind",
+                "users",
+                "--server",
+                "http://127.0.0.1:1",
+            ],
+            "--server",
+        ),
+    ] {
+        let said = place.run(arguments);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.stderr.contains(word), "{said:?}");
+        assert!(!place.database().exists(), "{arguments:?}");
+    }
 }
